@@ -415,7 +415,8 @@ def leaves(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, .
 
 def free(path: tuple[str, ...]) -> bool:
     """Whether the value is in an object whose keys the chart does not define."""
-    return path[0] in ("global", "resources", "podSecurityContext", "securityContext") or path[0].endswith("Probe")
+    open_sections = ("global", "resources", "podSecurityContext", "securityContext")
+    return path[0] in open_sections or path[0].endswith("Probe") or path[:2] == ("grafanaDashboard", "labels")
 
 
 def objects(node: dict[str, Any], path: str = "", *, every: bool = False) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -26,12 +26,13 @@ FLAGS: list[tuple[list[str], str, object]] = [
     (["--lease-namespace", "dex"], "dex", "dex"),
     (["--lease-name", "mine"], "mine", "mine"),
     (["--http-address", "127.0.0.1:0"], "127.0.0.1:0", "127.0.0.1:0"),
+    (["--no-exporter-metrics"], "false", False),
     (["--log-format", "console"], "console", "console"),
     (["--log-level", "debug"], "debug", "debug"),
 ]  # fmt: skip
 NAMES = ["namespaces", "selector", "time_zone", "max_concurrent_runs", "allowed_hosts", "allowed_download_hosts",
-         "allow_http", "proxies", "leader_election", "lease_namespace", "lease_name", "http_address", "log_format",
-         "log_level"]  # fmt: skip
+         "allow_http", "proxies", "leader_election", "lease_namespace", "lease_name", "http_address",
+         "exporter_metrics", "log_format", "log_level"]  # fmt: skip
 
 
 @pytest.fixture

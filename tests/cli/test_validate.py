@@ -61,7 +61,7 @@ def test_validate_strict_accepts_the_samples(program: Program) -> None:
         ("{percent: 10}", 0, "runs every day"),
         ("{groups: many}", 1, "must be a whole number"),
         ("{groups: 4, percent: 10}", 1, "must not be set together with groups"),
-        ("{}", 1, "set either groups or percent"),
+        ("{}", 1, "must be set unless percent is set"),
     ],
 )
 def test_validate_checks_the_sample_and_compares_its_cycle_with_the_window_of_the_query(

@@ -324,6 +324,7 @@ def test_every_slot_and_test_has_one_line_and_figures_have_one_line_for_each_rea
 def test_log_of_the_real_operator_can_be_filtered_by_its_fields(stage: Stage, log_format: str) -> None:
     operator = stage.operator("--log-format", log_format)
     exporter = stage.exporter()
+    exporter.checked()
     exporter.annotate(run_requested_at="one")
     run = exporter.until(lambda status: bool(status.get("history")), "the run has ended")["history"][0]
 

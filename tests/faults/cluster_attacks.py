@@ -80,7 +80,7 @@ def unreachable_after_the_send(scenario: Scenario) -> Scenarios:
     for step in ("Sent", "ended"):
         scenario.fault_proxy.fault("api.status.*", after=WRITES.index(step), times=None, status=503)
         slot = scenario.make_due(SLOT)
-        scenario.wait_for_log("could not be reconciled", pace=30)
+        scenario.wait_for_log("failed, retrying", pace=30)
         scenario.fault_proxy.clear_faults()
         yield f"no write of {step}", resume(scenario, slot)
 

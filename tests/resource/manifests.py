@@ -143,7 +143,7 @@ INVALID: dict[str, InvalidManifest] = {
         {"schedule.dayOfWeek": REMOVED}, "schedule.dayOfWeek", "must be set with frequency Weekly: for example Monday"
     ),
     "Weekly with hours": InvalidManifest(
-        {"schedule.everyHours": 4}, "schedule.everyHours", "is allowed only with frequency Hourly: remove it"
+        {"schedule.everyHours": 4}, "schedule.everyHours", "must be set only with frequency Hourly: remove it"
     ),
     "Hourly without hours": InvalidManifest(
         HOURLY, "schedule.everyHours", "must be set with frequency Hourly: one of 1, 2, 3, 4"
@@ -157,7 +157,7 @@ INVALID: dict[str, InvalidManifest] = {
         {"schedule.frequency": "Daily"}, "schedule.dayOfWeek", "must be set with frequency Weekly only: remove it"
     ),
     "Daily with hours": InvalidManifest(
-        {**DAILY, "schedule.everyHours": 12}, "schedule.everyHours", "is allowed only with frequency Hourly: remove it"
+        {**DAILY, "schedule.everyHours": 12}, "schedule.everyHours", "must be set only with frequency Hourly: remove it"
     ),
     # Time zones
     **{
@@ -274,9 +274,9 @@ INVALID: dict[str, InvalidManifest] = {
     "groups and percent": InvalidManifest(
         {"sample": {"groups": 4, "percent": 10}}, "sample.percent", "must not be set together with groups"
     ),
-    "neither groups nor percent": InvalidManifest({"sample": {}}, "sample.groups", "set either groups or percent"),
+    "neither groups nor percent": InvalidManifest({"sample": {}}, "sample.groups", "must be set unless percent is set"),
     "groups without a number": InvalidManifest(
-        {"sample": {"groups": None}}, "sample.groups", "set either groups or percent"
+        {"sample": {"groups": None}}, "sample.groups", "must be set unless percent is set"
     ),
     "groups in quotes": InvalidManifest(
         {"sample": {"groups": "4"}}, "sample.groups", "must be of type", has_own_message=False

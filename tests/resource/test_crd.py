@@ -146,11 +146,14 @@ def test_the_reference_contains_every_field_and_every_rule() -> None:
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_the_page_of_reasons_has_a_section_for_every_reason(reason: Reason) -> None:
-    section = pages.reasons().replace("\\", "").partition(f"\n### {reason}\n")[2].partition("\n#")[0]
+def test_reason_has_a_section_in_the_list_and_a_page(reason: Reason) -> None:
+    heading = f"\n### [{reason}](reasons/{reason}.md)\n"
+    section = pages.reasons().replace("\\", "").partition(heading)[2].partition("\n#")[0]
+    page = pages.reason_page(reason).replace("\\", "")
     assert reason.meaning in section
-    assert reason.next_step in section
-    assert "**Appears in:** " in section
+    assert reason.meaning in page
+    assert reason.next_step in page
+    assert "**Appears in:** " in page
 
 
 @pytest.mark.parametrize("reason", Reason)

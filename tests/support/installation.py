@@ -65,7 +65,7 @@ class SandboxPod:
         assert self._forward.stdout
         line = self._forward.stdout.readline()  # Forwarding from 127.0.0.1:40617 -> 8472
         self._address = f"https://localhost:{line.split()[2].rpartition(':')[2]}"
-        self._request("PUT", "world", {"import_seconds": 0.5})  # the default is 5
+        self._request("PUT", "settings", {"import_seconds": 0.5})  # the default is 5
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

@@ -17,7 +17,7 @@ class SampleSpec(RuledModel):
     rules = (
         Rule(
             "has(self.groups) || has(self.percent)",
-            "set either groups or percent: for example groups: 4",
+            "must be set unless percent is set: for example groups: 4",
             lambda sample: sample.groups is not None or sample.percent is not None,
             field="groups",
             missing=True,

@@ -58,7 +58,7 @@ class ScheduleSpec(RuledModel):
         ),
         Rule(
             "self.frequency == 'Hourly' || !has(self.everyHours)",
-            "is allowed only with frequency Hourly: remove it",
+            "must be set only with frequency Hourly: remove it",
             lambda spec: spec.frequency == "Hourly" or spec.every_hours is None,
             field="everyHours",
             unwanted=True,
