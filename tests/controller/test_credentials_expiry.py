@@ -165,7 +165,7 @@ def test_annotations_of_real_secrets_are_in_the_status_and_the_warning_hides_the
 
     def events() -> str:
         shown = stage.cluster.kubectl(
-            "get", "events.events.k8s.io", "--namespace", stage.namespace, "-o", "yaml"
+            "get", "events.events.k8s.io", "--namespace", stage.namespace, "-o", "json"
         ).stdout
         return shown if what in shown else ""
 
