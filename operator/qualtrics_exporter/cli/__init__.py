@@ -6,6 +6,7 @@ Importing all of them takes seconds. So this module has what `--help` shows of e
     run         demo                       commands that do an export: without_cluster, manifests, progress, report
     validate                               finds mistakes in manifests: manifest_findings, findings_report, cut_values
     located     scalars  yaml_errors       YAML with the position of each value
+    qex/                                   `kubectl qex`, a program of its own
     flags       local_setup  streams       shared flags, checks of this machine, standard output and standard error
 
 Results go to standard output, everything else to standard error. Exit codes: 0 success, 1 the check or the run failed,

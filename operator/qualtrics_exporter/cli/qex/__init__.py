@@ -1,0 +1,92 @@
+"""`kubectl qex`: the command line for people who own surveys. It acts with the permissions of the user's kubeconfig.
+
+Each command has a function of its own name. Its module is imported only when the command is called.
+
+    kubectl     runs kubectl, which knows every form of kubeconfig and of credentials
+    show        list, status, history, events: commands that only read
+    act         run, test, suspend, resume, resolve: commands that change an exporter
+    wait        wait, and how `act` waits for the outcome of a request
+    requests    what a command writes into an exporter, and whether it may, as functions of the object
+    views       what a command shows of an exporter, as functions of the object and the time
+    tables      columns, and times in the time zone of the reader
+    completion  completion in the shell, as kubectl asks plugins for it
+"""
+
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from qualtrics_exporter.cli import streams
+from qualtrics_exporter.cli.qex.kubectl import Failed
+
+COMMANDS = {
+    "list": ("show", "List exporters: active or suspended, schedule, next slot, last run, health."),
+    "status": ("show", "Show one exporter: schedule, next slots, conditions with next steps, latest runs."),
+    "history": ("show", "Show the latest runs with their counts and delivery figures."),
+    "events": ("show", "Show the Events of an exporter, oldest first."),
+    "test": ("act", "Count the people of the query. With --deliver, send the survey to at most 20 of them."),
+    "run": ("act", "Send the survey now, to all people of the query."),
+    "suspend": ("act", "Start no more slots."),
+    "resume": ("act", "Start slots again, from the next one."),
+    "resolve": ("act", "Report whether a run that ended Unknown was sent."),
+    "wait": ("wait", "Wait until an exporter is ready, or until its request or run has ended."),
+}
+
+
+class _Commands(click.Group):
+    """The group of commands. It imports a command when it is called, not when it is listed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _ = COMMANDS[cmd_name]
+        found = getattr(import_module(f".{module}", __name__), f"{cmd_name}_command")
+        assert isinstance(found, click.Command)  # noqa: S101
+        return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            ctx.fail(f"No such command '{args[0]}'. The commands are {', '.join(COMMANDS)}.")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+@click.group(cls=_Commands, context_settings=SETTINGS)
+@click.version_option(package_name="qualtrics-exporter", message="%(prog)s %(version)s")
+def program() -> None:
+    """Look at the exporters of Qualtrics surveys, test them, run them, suspend them.
+
+    \b
+    What is there?          kubectl qex list -A
+    How is it doing?        kubectl qex status teams-rollout -n dex
+    How many people?        kubectl qex test teams-rollout -n dex
+    Send it now:            kubectl qex run teams-rollout -n dex
+
+    The commands use kubectl, and so your kubeconfig and your permissions. A command that sends e-mail asks first.
+    Exit codes: 0 success, 1 the command or the run failed, 2 wrong usage.
+    """
+
+
+def main() -> None:
+    """The console script `kubectl-qex`. It reports every error as a sentence, without a traceback."""
+    streams.install()
+    try:
+        program(prog_name="kubectl qex")
+    except streams.OutputLost as lost:
+        lost.end()
+    except Failed as failed:
+        click.echo(f"Error: {failed}", err=True)
+        sys.exit(1)

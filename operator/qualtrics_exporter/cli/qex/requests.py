@@ -1,0 +1,119 @@
+"""What a command writes into an exporter, and whether it may, as functions of the object.
+
+Each function returns a merge patch, or raises `Refused` with the reason. The API server applies the patch only to the
+object that the function saw (`Kubectl.patch`). So two people who run an exporter at the same moment cause one run: the
+second patch conflicts, and then the first request is in the object.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from qualtrics_exporter.controller.plan.requests import RUN, SETTLEMENT, TEST, Kind, requested
+from qualtrics_exporter.controller.status.resolution import understood, unknown_entries
+from qualtrics_exporter.resource.exporter import Exporter
+from qualtrics_exporter.resource.names import RUN_REQUESTED_AT, SETTLE_RUN, TEST_MODE, TEST_REQUESTED_AT
+from qualtrics_exporter.resource.status import RecipientCounts, timestamp
+
+TEST_PEOPLE = 20
+"""A test that delivers mails at most this many people."""
+
+Patch = Mapping[str, Any]
+
+
+class Refused(Exception):
+    """The request would be refused, or would not do what the user expects. The text is a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request of this command: the patch that makes it, and the id of the run that it starts."""
+
+    patch: Patch
+    run_id: str
+
+
+def request_run(exporter: Exporter, now: datetime) -> Request:
+    """Request a run. Raises `Refused` while anything else is in progress."""
+    _check_idle(exporter)
+    if exporter.spec is None:
+        raise Refused(f"the spec is invalid, so nothing can be sent: {exporter.spec_error}")
+    if exporter.suspended:
+        raise Refused("the exporter is suspended, so the operator would skip the request. Resume it first")
+    return _request(RUN, exporter, RUN_REQUESTED_AT, _new_token(exporter, RUN, now))
+
+
+def request_test(exporter: Exporter, now: datetime, *, deliver: bool) -> Request:
+    """Request a test. Raises `Refused` while anything else is in progress."""
+    _check_idle(exporter)
+    mode = {TEST_MODE: "Deliver" if deliver else "Dry"}
+    return _request(TEST, exporter, TEST_REQUESTED_AT, _new_token(exporter, TEST, now), mode)
+
+
+def suspension(exporter: Exporter, *, suspend: bool) -> Patch | None:
+    """Suspend or resume; None if the exporter is in that state already."""
+    return None if exporter.suspended == suspend else {"spec": {"suspend": suspend}}
+
+
+def report_outcome(exporter: Exporter, value: str) -> Request:
+    """Report the outcome of an unknown run. Raises `Refused` if the operator would refuse the report."""
+    report = understood(value)
+    if report is None:
+        raise Refused("write RUN=Sent, RUN=NotSent or RUN=EMD_…, with the id of the run and of the distribution")
+    unknown = [entry.id for entry in unknown_entries(exporter.status)]
+    if report.run not in unknown:
+        known = f"These are unknown: {', '.join(unknown)}" if unknown else "No run of this exporter is unknown"
+        raise Refused(f"no entry of a run {report.run} ended Unknown. {known}")
+    return _request(SETTLEMENT, exporter, SETTLE_RUN, value)
+
+
+def _request(kind: Kind, exporter: Exporter, annotation: str, token: str, more: Mapping[str, str] = {}) -> Request:
+    return Request({"metadata": {"annotations": {annotation: token, **more}}}, kind.id_of(exporter.uid, token))
+
+
+def _check_idle(exporter: Exporter) -> None:
+    """Raise `Refused` if a run is in progress or requested: a second one would mail the same people again."""
+    if exporter.deleting:
+        raise Refused("the exporter is being deleted")
+    if exporter.status.observed_generation < 0:
+        # A token that is there when the operator first sees the object does nothing, because Git may have restored it.
+        raise Refused("no operator has seen this exporter yet, so the request would be lost. Is an operator running?")
+    if run := exporter.status.active_run:
+        what = {"Test": "a test", "Request": "a requested run"}.get(run.trigger, "the run of a slot")
+        raise Refused(f"{what} is in progress since {timestamp(run.start_time)}. Wait for it: kubectl qex wait")
+    for kind, what in ((RUN, "a run"), (TEST, "a test")):
+        if requested(kind, exporter):
+            raise Refused(f"{what} is requested already, and the operator has not begun it. Wait: kubectl qex wait")
+
+
+def _new_token(exporter: Exporter, kind: Kind, now: datetime) -> str:
+    """The time as a token. If that is the token in the annotation, the request was made in this second already."""
+    token = timestamp(now)
+    if exporter.annotations.get(kind.annotation) == token:
+        raise Refused("the same request was made in this second already")
+    return token
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """How many people a run would probably mail: as counted last, and when."""
+
+    people: int
+    counted: datetime
+    by: str
+    """What counted them: `test` or `run`."""
+
+
+def audience(exporter: Exporter) -> Audience | None:
+    """The newest count of the people; None if nothing has counted them yet."""
+    found = [
+        Audience(people, entry.completion_time, "test" if entry.trigger == "Test" else "run")
+        for entry in exporter.status.entries
+        if (people := _people(entry.recipients)) is not None
+    ]
+    return max(found, key=lambda count: count.counted, default=None)
+
+
+def _people(counts: RecipientCounts | None) -> int | None:
+    return counts.accepted if counts else None
