@@ -8,6 +8,7 @@ Importing all of them takes seconds. So this module has what `--help` shows of e
     located     scalars  yaml_errors       YAML with the position of each value
     qex/                                   `kubectl qex`, a program of its own
     flags       local_setup  streams       shared flags, checks of this machine, standard output and standard error
+    lazy_group                             imports a command when it is called
 
 Results go to standard output, everything else to standard error. Exit codes: 0 success, 1 the check or the run failed,
 2 wrong usage. If standard error cannot be written, the exit code stays the same.
@@ -16,11 +17,12 @@ Results go to standard output, everything else to standard error. Exit codes: 0 
 import sys
 from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from qualtrics_exporter.cli import streams
+from qualtrics_exporter.cli.lazy_group import LazyGroup
 
 if TYPE_CHECKING:  # imported at run time, the models would make `--help` slow
     from qualtrics_exporter.controller.settings import Settings
@@ -35,33 +37,14 @@ COMMANDS = {
 }
 
 
-class _Commands(click.Group):
-    """The group of commands. It imports a command when it is called, not when it is listed."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        command = getattr(import_module(f".{cmd_name}", __name__), cmd_name)
-        assert isinstance(command, click.Command)  # noqa: S101
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        # click would suggest only commands that are imported already.
-        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-            ctx.fail(f"No such command '{args[0]}'. The commands are {', '.join(COMMANDS)}.")
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+def _find(name: str) -> object:
+    return getattr(import_module(f".{name}", __name__), name)
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+@click.group(cls=LazyGroup, texts=COMMANDS, find=_find, context_settings=SETTINGS)
 @click.version_option(package_name="qualtrics-exporter", message="%(prog)s %(version)s")
 def program() -> None:
     """Send Qualtrics surveys to exactly the people that a Nexthink query returns, at most once.

@@ -14,11 +14,11 @@ Each command has a function of its own name. Its module is imported only when th
 
 import sys
 from importlib import import_module
-from typing import Any
 
 import click
 
-from qualtrics_exporter.cli import streams
+from qualtrics_exporter.cli import SETTINGS, streams
+from qualtrics_exporter.cli.lazy_group import LazyGroup
 from qualtrics_exporter.cli.qex.kubectl import Failed
 
 COMMANDS = {
@@ -35,36 +35,16 @@ COMMANDS = {
 }
 
 
-class _Commands(click.Group):
-    """The group of commands. It imports a command when it is called, not when it is listed."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module, _ = COMMANDS[cmd_name]
-        found = getattr(import_module(f".{module}", __name__), f"{cmd_name}_command")
-        assert isinstance(found, click.Command)  # noqa: S101
-        return found
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-            ctx.fail(f"No such command '{args[0]}'. The commands are {', '.join(COMMANDS)}.")
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+def _find(name: str) -> object:
+    return getattr(import_module(f".{COMMANDS[name][0]}", __name__), f"{name}_command")
 
 
-SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-
-
-@click.group(cls=_Commands, context_settings=SETTINGS)
+@click.group(
+    cls=LazyGroup,
+    texts={name: text for name, (_, text) in COMMANDS.items()},
+    find=_find,
+    context_settings=SETTINGS,
+)
 @click.version_option(package_name="qualtrics-exporter", message="%(prog)s %(version)s")
 def program() -> None:
     """Look at the exporters of Qualtrics surveys, test them, run them, suspend them.
