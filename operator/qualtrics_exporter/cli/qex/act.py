@@ -13,12 +13,12 @@ import click
 from qualtrics_exporter.cli.qex import requests
 from qualtrics_exporter.cli.qex.kubectl import Failed, Kubectl, connected, name_argument
 from qualtrics_exporter.cli.qex.requests import Patch, Refused, Request
-from qualtrics_exporter.cli.qex.tables import ago, now
 from qualtrics_exporter.cli.qex.wait import LONGEST_WAIT, Polling, observe, outcome
 from qualtrics_exporter.cli.report import GOOD, report
 from qualtrics_exporter.cli.streams import say
 from qualtrics_exporter.controller.plan.requests import SETTLEMENT, requested
 from qualtrics_exporter.export.messages import format_people
+from qualtrics_exporter.pages.times import ago, now
 from qualtrics_exporter.resource.exporter import Exporter
 
 ATTEMPTS = 10

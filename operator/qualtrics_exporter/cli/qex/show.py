@@ -8,7 +8,8 @@ import click
 
 from qualtrics_exporter.cli.qex import views
 from qualtrics_exporter.cli.qex.kubectl import RESOURCE, Kubectl, connected, name_argument
-from qualtrics_exporter.cli.qex.tables import ago, now, table
+from qualtrics_exporter.cli.qex.tables import table
+from qualtrics_exporter.pages.times import ago, now
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.names import KIND
 

@@ -5,8 +5,9 @@ from datetime import datetime, tzinfo
 from typing import Any
 
 from qualtrics_exporter.cli.progress import describe
-from qualtrics_exporter.cli.qex.tables import ago, local, table
+from qualtrics_exporter.cli.qex.tables import table
 from qualtrics_exporter.controller.status import conditions
+from qualtrics_exporter.pages.times import ago, local
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.status import Delivery, HistoryEntry, timestamp
 from qualtrics_exporter.schedule import Schedule, next_slot
