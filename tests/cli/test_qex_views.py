@@ -9,6 +9,7 @@ import pytest
 from qualtrics_exporter.cli.qex import requests, tables, views
 from qualtrics_exporter.cli.qex.requests import Refused
 from qualtrics_exporter.export.run_ids import request_run_id
+from qualtrics_exporter.pages import times
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.names import RUN_REQUESTED_AT, TEST_MODE, TEST_REQUESTED_AT
 from qualtrics_exporter.sandbox import Account
@@ -178,9 +179,9 @@ LENGTHS = {
 
 @pytest.mark.parametrize(("shown", "length"), LENGTHS.items())
 def test_lengths_have_their_largest_unit(shown: str, length: timedelta) -> None:
-    assert tables.format_length(length) == shown
-    assert tables.ago(NOW - length, NOW) == f"{shown} ago"
-    assert tables.ago(NOW + length, NOW) == f"in {shown}"
+    assert times.format_length(length) == shown
+    assert times.ago(NOW - length, NOW) == f"{shown} ago"
+    assert times.ago(NOW + length, NOW) == f"in {shown}"
 
 
 def test_column_that_is_empty_in_each_row_is_left_out() -> None:
