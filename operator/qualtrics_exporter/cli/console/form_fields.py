@@ -1,0 +1,230 @@
+"""The fields of the form: where each one is, and its label.
+
+Everything else about a field comes from the schema of the CRD: its description, choices, limits and type, and whether
+it is required. A test compares this table with the schema, so each field has a place here or a reason in `NOT_SHOWN`.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Literal
+
+from qualtrics_exporter.resource.crd import schema
+from qualtrics_exporter.schedule import zone_names
+
+Path = tuple[str, ...]
+Kind = Literal["text", "query", "zone", "number", "choice", "flag", "pairs"]
+
+_HELP_LENGTH = 220
+_SENTENCE = re.compile(r"(?<=[.:)])\s+(?=[A-Z0-9])")
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field. `name` is its path as the API server writes it, and the name and id of its input."""
+
+    path: Path
+    label: str
+    kind: Kind
+    help: str
+    more: str
+    """The rest of the description, if it is long."""
+    required: bool = False
+    choices: tuple[str, ...] = ()
+    default: str = ""
+    """The choice that applies if none is made."""
+    preset: str = ""
+    """The text of a new form."""
+    only_with: str = ""
+    """The frequency with which the field exists; empty for all."""
+    rare: bool = False
+    """Whether the field is among those that most exporters do not need."""
+
+    @property
+    def name(self) -> str:
+        return ".".join(self.path)
+
+    @property
+    def key(self) -> str:
+        """The name in the manifest, as messages and the documentation use it."""
+        return self.path[-2] if self.path[-1] == "name" and len(self.path) > 2 else self.path[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Fields with a heading."""
+
+    title: str
+    fields: tuple[Field, ...]
+
+    @property
+    def usual(self) -> tuple[Field, ...]:
+        return tuple(each for each in self.fields if not each.rare)
+
+    @property
+    def rare(self) -> tuple[Field, ...]:
+        return tuple(each for each in self.fields if each.rare)
+
+
+@dataclass(frozen=True, slots=True)
+class Tab:
+    """One of the two parts of the form."""
+
+    title: str
+    sections: tuple[Section, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    path: str
+    label: str
+    kind: Kind | None = None
+    own: Mapping[str, Any] = field(default_factory=dict)
+
+
+_NAME_HELP = "Lower case letters, digits and -. It identifies the exporter, and nobody who gets the survey sees it."
+_NAMESPACE_HELP = "The part of the cluster that belongs to your team. Without it, kubectl uses that of your kubeconfig."
+
+_TABS: Mapping[str, Mapping[str, tuple[_Entry, ...]]] = {
+    "General": {
+        "Exporter": (
+            _Entry("metadata.name", "Name", "text", {"help": _NAME_HELP, "required": True}),
+            _Entry("metadata.namespace", "Namespace", "text", {"help": _NAMESPACE_HELP}),
+            _Entry("spec.description", "Description"),
+            _Entry("spec.suspend", "Suspended"),
+            _Entry("spec.dryRun", "Dry run"),
+        ),
+        "Schedule": (
+            _Entry("spec.schedule.frequency", "How often", None, {"preset": "Weekly"}),
+            _Entry("spec.schedule.everyHours", "Hours between two slots", None, {"only_with": "Hourly"}),
+            _Entry("spec.schedule.dayOfWeek", "Day of the week", None, {"only_with": "Weekly", "preset": "Monday"}),
+            _Entry("spec.schedule.timeZone", "Time zone", "zone"),
+            _Entry("spec.schedule.startingDeadlineSeconds", "Latest start after the slot, in seconds", None, {"rare": True}),
+        ),
+        "Limits": (
+            _Entry("spec.maxRecipients", "Most recipients of a run"),
+            _Entry("spec.minRecipients", "Fewest recipients of a run"),
+            _Entry("spec.sample.groups", "Sample: groups in turn", None, {"rare": True}),
+            _Entry("spec.sample.percent", "Sample: random percentage", None, {"rare": True}),
+        ),
+        "Credentials": (
+            _Entry("spec.nexthink.credentialsSecretRef.name", "Nexthink Secret", None, {"preset": "nexthink"}),
+            _Entry("spec.qualtrics.credentialsSecretRef.name", "Qualtrics Secret", None, {"preset": "qualtrics"}),
+        ),
+    },
+    "Data": {
+        "Recipients, from Nexthink": (
+            _Entry("spec.nexthink.query", "Query (NQL)", "query"),
+            _Entry("spec.nexthink.queryId", "Id of the saved query"),
+            _Entry("spec.nexthink.parameters", "Parameters of the query"),
+            _Entry("spec.nexthink.driftPolicy", "If Nexthink runs another query", None, {"rare": True}),
+            _Entry("spec.nexthink.resultSource", "Source of the result", None, {"rare": True}),
+            _Entry("spec.nexthink.queryCheck", "If the check of the query finds an error", None, {"rare": True}),
+        ),
+        "Survey, in Qualtrics": (
+            _Entry("spec.qualtrics.surveyId", "Survey"),
+            _Entry("spec.qualtrics.directoryId", "Directory"),
+            _Entry("spec.qualtrics.mailingListId", "Mailing list"),
+            _Entry("spec.qualtrics.libraryId", "Library of the message"),
+            _Entry("spec.qualtrics.messageId", "Message"),
+        ),
+        "E-mail": (
+            _Entry("spec.qualtrics.subject", "Subject"),
+            _Entry("spec.qualtrics.fromName", "Sender's name"),
+            _Entry("spec.qualtrics.fromEmail", "Sender's address"),
+            _Entry("spec.qualtrics.allowCustomFromDomain", "Sender at your own domain"),
+            _Entry("spec.qualtrics.replyToEmail", "Address for replies"),
+            _Entry("spec.qualtrics.linkExpirationDays", "Days for which the survey link works"),
+        ),
+    },
+}  # fmt: skip
+
+NOT_SHOWN: Mapping[str, str] = {
+    "status": "Only the operator writes it.",
+}
+"""Fields of the CRD that the form does not have, with the reason."""
+
+
+@cache
+def tabs() -> tuple[Tab, ...]:
+    """The form."""
+    root = schema()
+    return tuple(
+        Tab(title, tuple(Section(name, tuple(_field(entry, root) for entry in entries)) for name, entries in parts.items()))
+        for title, parts in _TABS.items()
+    )
+
+
+@cache
+def fields() -> tuple[Field, ...]:
+    """All fields, in the order of the CRD, which is that of a manifest."""
+    found = [each for tab in tabs() for section in tab.sections for each in section.fields]
+    order = ["metadata.name", "metadata.namespace", *leaves(schema())]
+    return tuple(sorted(found, key=lambda each: order.index(each.name)))
+
+
+def leaves(node: Mapping[str, Any], path: Path = ()) -> Iterator[str]:
+    """The paths of all fields of a schema that have no fields of their own. A part in `NOT_SHOWN` counts as one."""
+    name = ".".join(path)
+    if "properties" not in node or name in NOT_SHOWN:
+        yield name
+        return
+    for key, inner in node["properties"].items():
+        yield from leaves(inner, (*path, key))
+
+
+def time_zones() -> list[str]:
+    """The time zones to choose from: those of places, and UTC. Other names can be typed."""
+    return ["UTC", *sorted(name for name in zone_names() if "/" in name and not name.startswith("Etc/"))]
+
+
+def _field(entry: _Entry, root: Mapping[str, Any]) -> Field:
+    path = tuple(entry.path.split("."))
+    known, required = _schema_of(path, root)
+    # All Secrets share the description of the name. That of the reference says which Secret it is.
+    described = _schema_of(path[:-1], root)[0] if path[-2:] == ("credentialsSecretRef", "name") else known
+    full = " ".join(str(described.get("description", "")).split())
+    help_, more = _split(full)
+    if "minimum" in known:
+        help_ += f" From {known['minimum']:,} to {known['maximum']:,}."
+    return Field(
+        path,
+        entry.label,
+        entry.kind or _kind(known),
+        **{
+            "help": help_,
+            "more": more,
+            "required": required,
+            "choices": tuple(map(str, known.get("enum", ()))),
+            "default": next(iter(re.findall(r"(\w+) \(the default\)", full)), ""),
+            **entry.own,
+        },
+    )
+
+
+def _schema_of(path: Path, root: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
+    """The schema of a field, and whether each exporter has it."""
+    node, required = root, True
+    if path[0] == "metadata":  # the schema of the CRD does not describe it
+        return {"type": "string"}, False
+    for key in path:
+        required = required and key in node.get("required", ())
+        node = node["properties"][key]
+    return node, required
+
+
+def _kind(known: Mapping[str, Any]) -> Kind:
+    if "enum" in known:
+        return "choice"
+    kinds: Mapping[str, Kind] = {"string": "text", "integer": "number", "boolean": "flag", "object": "pairs"}
+    return kinds[known["type"]]
+
+
+def _split(description: str) -> tuple[str, str]:
+    """The first sentences, as many as are easy to read below a field, and the rest."""
+    sentences = _SENTENCE.split(description)
+    shown = sentences.pop(0)
+    while sentences and len(shown) + len(sentences[0]) < _HELP_LENGTH:
+        shown += f" {sentences.pop(0)}"
+    return shown, " ".join(sentences)
