@@ -6,7 +6,7 @@ it is required. A test compares this table with the schema, so each field has a 
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
@@ -75,67 +75,69 @@ class Tab:
     sections: tuple[Section, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    path: str
-    label: str
-    kind: Kind | None = None
-    own: Mapping[str, Any] = field(default_factory=dict)
+class _At:
+    """Where a field is in the manifest, its label, and what the schema does not say about it."""
+
+    def __init__(self, path: str, label: str, kind: Kind | None = None, **more: Any) -> None:
+        self.path = tuple(path.split("."))
+        self.label = label
+        self.kind = kind
+        self.more = more
 
 
 _NAME_HELP = "Lower case letters, digits and -. It identifies the exporter, and nobody who gets the survey sees it."
 _NAMESPACE_HELP = "The part of the cluster that belongs to your team. Without it, kubectl uses that of your kubeconfig."
 
-_TABS: Mapping[str, Mapping[str, tuple[_Entry, ...]]] = {
+_TABS: Mapping[str, Mapping[str, tuple[_At, ...]]] = {
     "General": {
         "Exporter": (
-            _Entry("metadata.name", "Name", "text", {"help": _NAME_HELP, "required": True}),
-            _Entry("metadata.namespace", "Namespace", "text", {"help": _NAMESPACE_HELP}),
-            _Entry("spec.description", "Description"),
-            _Entry("spec.suspend", "Suspended"),
-            _Entry("spec.dryRun", "Dry run"),
+            _At("metadata.name", "Name", "text", help=_NAME_HELP, required=True),
+            _At("metadata.namespace", "Namespace", "text", help=_NAMESPACE_HELP),
+            _At("spec.description", "Description"),
+            _At("spec.suspend", "Suspended"),
+            _At("spec.dryRun", "Dry run"),
         ),
         "Schedule": (
-            _Entry("spec.schedule.frequency", "How often", None, {"preset": "Weekly"}),
-            _Entry("spec.schedule.everyHours", "Hours between two slots", None, {"only_with": "Hourly"}),
-            _Entry("spec.schedule.dayOfWeek", "Day of the week", None, {"only_with": "Weekly", "preset": "Monday"}),
-            _Entry("spec.schedule.timeZone", "Time zone", "zone"),
-            _Entry("spec.schedule.startingDeadlineSeconds", "Latest start after the slot, in seconds", None, {"rare": True}),
+            _At("spec.schedule.frequency", "How often", preset="Weekly"),
+            _At("spec.schedule.everyHours", "Hours between two slots", only_with="Hourly"),
+            _At("spec.schedule.dayOfWeek", "Day of the week", only_with="Weekly", preset="Monday"),
+            _At("spec.schedule.timeZone", "Time zone", "zone"),
+            _At("spec.schedule.startingDeadlineSeconds", "Latest start after the slot, in seconds", rare=True),
         ),
         "Limits": (
-            _Entry("spec.maxRecipients", "Most recipients of a run"),
-            _Entry("spec.minRecipients", "Fewest recipients of a run"),
-            _Entry("spec.sample.groups", "Sample: groups in turn", None, {"rare": True}),
-            _Entry("spec.sample.percent", "Sample: random percentage", None, {"rare": True}),
+            _At("spec.maxRecipients", "Most recipients of a run"),
+            _At("spec.minRecipients", "Fewest recipients of a run"),
+            _At("spec.sample.groups", "Sample: groups in turn", rare=True),
+            _At("spec.sample.percent", "Sample: random percentage", rare=True),
         ),
         "Credentials": (
-            _Entry("spec.nexthink.credentialsSecretRef.name", "Nexthink Secret", None, {"preset": "nexthink"}),
-            _Entry("spec.qualtrics.credentialsSecretRef.name", "Qualtrics Secret", None, {"preset": "qualtrics"}),
+            _At("spec.nexthink.credentialsSecretRef.name", "Nexthink Secret", preset="nexthink"),
+            _At("spec.qualtrics.credentialsSecretRef.name", "Qualtrics Secret", preset="qualtrics"),
         ),
     },
     "Data": {
         "Recipients, from Nexthink": (
-            _Entry("spec.nexthink.query", "Query (NQL)", "query"),
-            _Entry("spec.nexthink.queryId", "Id of the saved query"),
-            _Entry("spec.nexthink.parameters", "Parameters of the query"),
-            _Entry("spec.nexthink.driftPolicy", "If Nexthink runs another query", None, {"rare": True}),
-            _Entry("spec.nexthink.resultSource", "Source of the result", None, {"rare": True}),
-            _Entry("spec.nexthink.queryCheck", "If the check of the query finds an error", None, {"rare": True}),
+            _At("spec.nexthink.query", "Query (NQL)", "query"),
+            _At("spec.nexthink.queryId", "Id of the saved query"),
+            _At("spec.nexthink.parameters", "Parameters of the query"),
+            _At("spec.nexthink.driftPolicy", "If Nexthink runs another query", rare=True),
+            _At("spec.nexthink.resultSource", "Source of the result", rare=True),
+            _At("spec.nexthink.queryCheck", "If the check of the query finds an error", rare=True),
         ),
         "Survey, in Qualtrics": (
-            _Entry("spec.qualtrics.surveyId", "Survey"),
-            _Entry("spec.qualtrics.directoryId", "Directory"),
-            _Entry("spec.qualtrics.mailingListId", "Mailing list"),
-            _Entry("spec.qualtrics.libraryId", "Library of the message"),
-            _Entry("spec.qualtrics.messageId", "Message"),
+            _At("spec.qualtrics.surveyId", "Survey"),
+            _At("spec.qualtrics.directoryId", "Directory"),
+            _At("spec.qualtrics.mailingListId", "Mailing list"),
+            _At("spec.qualtrics.libraryId", "Library of the message"),
+            _At("spec.qualtrics.messageId", "Message"),
         ),
         "E-mail": (
-            _Entry("spec.qualtrics.subject", "Subject"),
-            _Entry("spec.qualtrics.fromName", "Sender's name"),
-            _Entry("spec.qualtrics.fromEmail", "Sender's address"),
-            _Entry("spec.qualtrics.allowCustomFromDomain", "Sender at your own domain"),
-            _Entry("spec.qualtrics.replyToEmail", "Address for replies"),
-            _Entry("spec.qualtrics.linkExpirationDays", "Days for which the survey link works"),
+            _At("spec.qualtrics.subject", "Subject"),
+            _At("spec.qualtrics.fromName", "Sender's name"),
+            _At("spec.qualtrics.fromEmail", "Sender's address"),
+            _At("spec.qualtrics.allowCustomFromDomain", "Sender at your own domain"),
+            _At("spec.qualtrics.replyToEmail", "Address for replies"),
+            _At("spec.qualtrics.linkExpirationDays", "Days for which the survey link works"),
         ),
     },
 }  # fmt: skip
@@ -151,7 +153,10 @@ def tabs() -> tuple[Tab, ...]:
     """The form."""
     root = schema()
     return tuple(
-        Tab(title, tuple(Section(name, tuple(_field(entry, root) for entry in entries)) for name, entries in parts.items()))
+        Tab(
+            title,
+            tuple(Section(name, tuple(_field(entry, root) for entry in entries)) for name, entries in parts.items()),
+        )
         for title, parts in _TABS.items()
     )
 
@@ -179,8 +184,8 @@ def time_zones() -> list[str]:
     return ["UTC", *sorted(name for name in zone_names() if "/" in name and not name.startswith("Etc/"))]
 
 
-def _field(entry: _Entry, root: Mapping[str, Any]) -> Field:
-    path = tuple(entry.path.split("."))
+def _field(entry: _At, root: Mapping[str, Any]) -> Field:
+    path = entry.path
     known, required = _schema_of(path, root)
     # All Secrets share the description of the name. That of the reference says which Secret it is.
     described = _schema_of(path[:-1], root)[0] if path[-2:] == ("credentialsSecretRef", "name") else known
@@ -198,7 +203,7 @@ def _field(entry: _Entry, root: Mapping[str, Any]) -> Field:
             "required": required,
             "choices": tuple(map(str, known.get("enum", ()))),
             "default": next(iter(re.findall(r"(\w+) \(the default\)", full)), ""),
-            **entry.own,
+            **entry.more,
         },
     )
 

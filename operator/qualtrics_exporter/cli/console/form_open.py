@@ -8,6 +8,7 @@ from typing import Any
 
 from qualtrics_exporter.cli.located import NotYaml, decoded, documents
 from qualtrics_exporter.cli.manifest_findings import mentions_exporter, not_yaml
+from qualtrics_exporter.cli.written_yaml import to_yaml
 from qualtrics_exporter.nql.source import Source
 from qualtrics_exporter.resource.manifest import is_ours
 from qualtrics_exporter.resource.names import KIND, RUN_REQUESTED_AT, SETTLE_RUN, TEST_MODE, TEST_REQUESTED_AT
@@ -26,6 +27,9 @@ _BY_THE_SERVER = (
 )
 
 
+_TOO_MUCH = "This manifest has too many values, or repeats them too often with anchors."
+
+
 class Unreadable(Exception):
     """The text cannot be opened. The exception is a sentence for the user."""
 
@@ -40,6 +44,8 @@ def text_of(content: bytes) -> str:
 
 def exporters(text: str) -> list[dict[str, Any]]:
     """The exporters in a text, without anything that the API server or a request added. Raises `Unreadable`."""
+    if not text.strip():
+        raise Unreadable("Paste a manifest, or choose a file.")
     if len(text) > MAX_CHARACTERS:
         raise Unreadable(f"This text is too long: the limit is {MAX_CHARACTERS:,} characters.")
     if not mentions_exporter(text):
@@ -51,13 +57,16 @@ def exporters(text: str) -> list[dict[str, Any]]:
         if len(found) > _MAX_EXPORTERS:
             raise Unreadable(f"This text has {len(found)} exporters: open at most {_MAX_EXPORTERS} at once.")
         budget = _Budget()
-        return [cleaned(budget.tree(body)) for body in found]
+        manifests: list[dict[str, Any]] = [budget.tree(cleaned(body)) for body in found]
     except NotYaml as error:
         position = Source(text).position(error.offset)
         message = not_yaml(error, text)
         raise Unreadable(f"{str(position).capitalize()}: {message}.") from None
     except RecursionError:
         raise Unreadable("This text is nested too deeply.") from None
+    if any(len(to_yaml(manifest)) > MAX_CHARACTERS for manifest in manifests):
+        raise Unreadable(_TOO_MUCH)
+    return manifests
 
 
 def cleaned(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,7 +112,7 @@ class _Budget:
         if depth > _MAX_DEPTH:
             raise Unreadable("This manifest is nested too deeply.")
         if self._values < 0 or self._characters < 0:
-            raise Unreadable("This manifest has too many values, or repeats them too often with anchors.")
+            raise Unreadable(_TOO_MUCH)
         if isinstance(value, Mapping):
             return {self.tree(key, depth): self.tree(inner, depth + 1) for key, inner in value.items()}
         return [self.tree(inner, depth + 1) for inner in value] if isinstance(value, list) else value

@@ -96,8 +96,6 @@ class FormViews:
             content = text
             if isinstance(file, web.FileField) and file.filename:
                 content = form_open.text_of(await asyncio.to_thread(file.file.read))
-            if not content.strip():
-                raise Unreadable("Paste a manifest, or choose a file.")
             found = await asyncio.to_thread(form_open.exporters, content)
         except Unreadable as error:
             return self._unreadable(request, error, text)

@@ -5,6 +5,7 @@ const parts = [...form.querySelectorAll(".part")]
 const tabs = document.getElementById("tabs")
 const frequency = document.getElementById("spec.schedule.frequency")
 let complete = form.dataset.complete !== undefined
+const announcement = document.getElementById("announcement")
 let changed = false
 
 // Tabs, as in https://www.w3.org/WAI/ARIA/apg/patterns/tabs/.
@@ -98,35 +99,51 @@ function showFindings() {
     if (findings.dataset.severity) findings.closest("details.rare")?.setAttribute("open", "")
   }
   for (const each of form.querySelectorAll("[data-script]")) each.hidden = false
+  const summary = document.getElementById("summary").textContent.trim().replace(/\s+/g, " ")
+  if (announcement.textContent !== summary) announcement.textContent = summary
 }
 showFindings()
 
 // Check while the user types: one request at a time, and then another one if something changed in the meantime.
 let timer = 0
-let checking = false
+let checking = null
 let again = false
-async function check() {
-  if (checking) { again = true; return }
-  checking = true
+function check() {
+  again = true
+  checking ??= checkUntilCurrent().finally(() => { checking = null })
+  return checking
+}
+async function checkUntilCurrent() {
+  while (again) {
+    again = false
+    const fresh = await request()
+    if (!again) show(fresh)
+  }
+}
+async function request() {
   const sent = new URLSearchParams([...new FormData(form), ["live", "1"], ...(complete ? [["complete", "1"]] : [])])
   try {
     const response = await fetch(form.action, { method: "POST", body: sent })
-    const fresh = new DOMParser().parseFromString(await response.text(), "text/html")
-    if (!again) for (const part of fresh.querySelectorAll(".findings, #result")) put(part)
-    if (!again) showFindings()
+    return new DOMParser().parseFromString(await response.text(), "text/html")
   } catch {
-    document.getElementById("summary").textContent = "The form cannot be checked: the program of this page was stopped."
-  } finally {
-    checking = false
-    if (again) { again = false; check() }
+    return null
   }
+}
+function show(fresh) {
+  const summary = document.getElementById("summary")
+  if (!fresh) summary.textContent = "The form cannot be checked, because its program was stopped. Copy what you need."
+  else if (!fresh.getElementById("result")) summary.textContent = fresh.body.textContent
+  else for (const part of fresh.querySelectorAll(".findings, #result")) put(part)
+  showFindings()
 }
 function put(part) {
   const old = document.getElementById(part.id)
-  if (old.outerHTML === part.outerHTML || old.dataset.seen === part.outerHTML) return
   const seen = part.outerHTML
+  if (old.outerHTML === seen || old.dataset.seen === seen) return
+  const focused = old.contains(document.activeElement) ? document.activeElement.id : ""
   old.replaceWith(document.adoptNode(part))
   part.dataset.seen = seen
+  if (focused) document.getElementById(focused)?.focus({ preventScroll: true })
 }
 function soon() {
   changed = true

@@ -1,0 +1,120 @@
+"""The form in a real browser: by keyboard, with findings while typing, and for screen readers."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from hack import plain_yaml
+from tests.cli.conftest import SAMPLE
+from tests.cli.form_server import served_form
+from tests.cli.test_console_form import NEW
+from tests.conftest import skip_outside_ci
+from tests.resource.manifests import changed, sample
+from tests.support.browser import DESKTOP, PHONE, browser, unsupported_reason, visit
+from tests.support.waiting import HANG_SECONDS
+
+WRONG_QUERY = "users\n| with execution.events during past 7d\n| lst ad.email_address"
+TABS_BETWEEN_FIELDS = 60
+"""More than there are fields, links and buttons on the page."""
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with served_form(sample()) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    if reason := unsupported_reason():
+        skip_outside_ci(f"this machine cannot run the browser: {reason}")
+    expect.set_options(timeout=HANG_SECONDS * 1000)
+    with browser() as started:
+        yield started
+
+
+def tab_to(page: Page, field: str) -> None:
+    """Press Tab until this element has the focus."""
+    for _ in range(TABS_BETWEEN_FIELDS):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.id") == field:
+            return
+    raise AssertionError(f"Tab does not reach {field}")
+
+
+def test_an_exporter_is_described_by_keyboard_with_findings_while_typing(chromium: Browser, url: str) -> None:
+    with visit(chromium, f"{url}new", DESKTOP) as visited:
+        page = visited.page
+        page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        assert visited.violations() == []
+        tab_to(page, "metadata.name")
+        page.keyboard.type("teams-rollout")
+        tab_to(page, "spec.schedule.frequency")
+        page.keyboard.type("Hourly")
+        expect(page.get_by_label("Hours between two slots")).to_be_visible()
+        expect(page.get_by_label("Day of the week")).to_be_hidden()
+        page.keyboard.type("Weekly")
+        expect(page.get_by_label("Day of the week")).to_be_visible()
+        page.get_by_role("tab", name="General").focus()
+        page.keyboard.press("ArrowRight")
+        expect(page.get_by_role("tab", name="Data")).to_be_focused()
+        for field in page.locator("#part-2 .field > input").all():
+            name = field.get_attribute("id") or ""
+            if name in NEW:
+                field.focus()
+                page.keyboard.type(NEW[name])
+        query = page.get_by_label("Query (NQL)")
+        query.focus()
+        page.keyboard.type(WRONG_QUERY)
+        findings = page.locator("[id='spec.nexthink.query-findings']")
+        expect(findings).to_contain_text("line 3, column 3")
+        expect(findings.locator("mark").first).to_be_visible()
+        expect(query).to_have_attribute("aria-invalid", "true")
+        expect(page.get_by_role("tab", name="Data")).to_contain_text("1")
+        assert visited.violations() == []
+        # The link selects the place, so typing replaces it.
+        tab_to(page, "")
+        findings.get_by_role("link").first.focus()
+        page.keyboard.press("Enter")
+        expect(query).to_be_focused()
+        page.keyboard.type("list")
+        expect(page.locator("#summary")).to_contain_text("The manifest is ready")
+        expect(page.locator("#announcement")).to_contain_text("The manifest is ready")
+        tab_to(page, "copy")
+        page.keyboard.press("Enter")
+        expect(page.locator("#copy")).to_have_text("Copied")
+        manifest = plain_yaml.read(page.evaluate("navigator.clipboard.readText()"))
+        assert manifest["spec"]["nexthink"]["query"] == WRONG_QUERY.replace("lst", "list")
+        assert manifest["spec"]["schedule"] == {
+            "frequency": "Weekly",
+            "dayOfWeek": "Monday",
+            "timeZone": "Europe/Zurich",
+        }
+        assert visited.errors == []
+
+
+def test_an_existing_manifest_is_changed_in_one_field_on_a_phone(chromium: Browser, url: str) -> None:
+    body = changed({}, labels={"team": "dex"})
+    text = SAMPLE.read_text().replace("metadata:\n", "metadata:\n  labels: {team: dex}\n")
+    with visit(chromium, f"{url}new/open", PHONE, dark=True) as visited:
+        page = visited.page
+        assert (visited.violations(), visited.overflow()) == ([], [])
+        page.get_by_label("Manifest, in YAML or JSON").fill(text)
+        page.get_by_role("button", name="Open").click()
+        page.get_by_label("Most recipients of a run").fill("many")
+        page.get_by_role("button", name="Check").click()
+        expect(page.get_by_label("Most recipients of a run")).to_be_focused()
+        expect(page.locator("[id='spec.maxRecipients-findings']")).to_contain_text("must be a whole number")
+        assert (visited.violations(), visited.overflow()) == ([], [])
+        page.get_by_role("tab", name="Data").click()
+        assert (visited.violations(), visited.overflow()) == ([], [])
+        page.locator("#result").get_by_role("link", name="Most recipients of a run").click()
+        page.get_by_label("Most recipients of a run").fill("300")
+        expect(page.locator("#summary")).to_contain_text("The manifest is ready")
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Download").click()
+        assert download.value.suggested_filename == "teams-rollout.yaml"
+        body["spec"]["maxRecipients"] = 300
+        assert plain_yaml.read(download.value.path().read_text()) == body
+        assert visited.overflow() == []
