@@ -68,14 +68,17 @@ class Console:
         response = web.StreamResponse(headers={**serving.HEADERS, "Content-Type": "text/event-stream"})
         await response.prepare(request)
         seen = -1
-        while True:
-            try:
-                async with asyncio.timeout(HEARTBEAT_SECONDS):
-                    seen = await self._source.snapshot.changed(key, seen)
-                await response.write(f"data: {seen}\n\n".encode())
+        with suppress(ConnectionResetError):  # the page was closed
+            while True:
+                try:
+                    async with asyncio.timeout(HEARTBEAT_SECONDS):
+                        seen = await self._source.snapshot.changed(key, seen)
+                    text = f"data: {seen}\n\n"
+                except TimeoutError:
+                    text = ": nothing new\n\n"
+                await response.write(text.encode())
                 await asyncio.sleep(QUIET_SECONDS)
-            except TimeoutError:
-                await response.write(b": nothing new\n\n")
+        return response
 
     # One exporter.
 
