@@ -5,7 +5,6 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from playwright.sync_api import Browser
 
@@ -22,9 +21,7 @@ class Dashboard:
     process: subprocess.Popen[str]
 
     @contextmanager
-    def opened(
-        self, browser: Browser, size: tuple[int, int] = DESKTOP, *, dark: bool = False
-    ) -> Iterator[Visit]:
+    def opened(self, browser: Browser, size: tuple[int, int] = DESKTOP, *, dark: bool = False) -> Iterator[Visit]:
         """The list of exporters in a new browser window."""
         with visit(browser, self.address, size, dark=dark) as seen:
             seen.page.wait_for_url(lambda url: "token" not in url)
@@ -54,4 +51,3 @@ def dashboard(qex: Qex, *arguments: str) -> Iterator[Dashboard]:
         errors = process.communicate(timeout=HANG_SECONDS)[1]
     assert "Traceback" not in errors, errors
     assert process.returncode == 0, errors
-

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import tzinfo
 from typing import Any
+from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from aiohttp import web
@@ -186,7 +187,8 @@ class Console:
         exporter = Exporter.from_object(found)
         events, events_problem = await self._events(found)
         now = self._clock.now()
-        values = await asyncio.to_thread(exporter_page, found, exporter, now, request.query.get("done", ""))
+        done = request.query.get("done", "")
+        values = await asyncio.to_thread(exporter_page, found, exporter, now, done)
         names = ("run", "test", "test-with-delivery", "suspend", "resolve")
         return self._page(
             request,
@@ -197,7 +199,9 @@ class Console:
             events_problem=events_problem,
             fields=Confirmed.of(exporter, now).fields,
             refusals={name: await self._refusal(exporter.namespace, name) for name in names},
+            # The page is refreshed from here, even if it is the answer to a form.
             path=f"{self._base}exporters/{exporter.namespace}/{exporter.name}",
+            done=f"?{urlencode({'done': done})}" if done else "",
             **values,
         )
 
