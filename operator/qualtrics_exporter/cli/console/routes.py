@@ -67,9 +67,9 @@ class Console:
         namespace, _, name = request.query.get("exporter", "").partition("/")
         key = (namespace, name) if name else None
         response = web.StreamResponse(headers={**serving.HEADERS, "Content-Type": "text/event-stream"})
-        await response.prepare(request)
         seen = -1
         with suppress(ConnectionResetError):  # the page was closed
+            await response.prepare(request)
             while True:
                 try:
                     async with asyncio.timeout(HEARTBEAT_SECONDS):

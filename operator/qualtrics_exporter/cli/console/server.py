@@ -80,5 +80,8 @@ def _guard(session: Session, console: Console) -> Middleware:
             return console.message(request, 404, "Not found", "There is no such page in the console.")
         except web.HTTPException as error:
             return console.message(request, error.status, "Not possible", error.reason)
+        except Exception as error:  # noqa: BLE001 - the reader gets a page, and no traceback
+            text = f"The console has an internal error ({type(error).__name__}). Please report it."
+            return console.message(request, 500, "Not possible", text)
 
     return guard
