@@ -15,6 +15,7 @@ from qualtrics_exporter.cli.console.form import PARAMETER_NAME, PARAMETER_VALUE,
 from qualtrics_exporter.cli.console.form_check import Checked, check
 from qualtrics_exporter.cli.console.form_fields import tabs, time_zones
 from qualtrics_exporter.cli.console.form_open import Unreadable
+from qualtrics_exporter.cli.qex import requests
 from qualtrics_exporter.cli.written_yaml import to_yaml
 from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.pages.serving import HEADERS
@@ -24,9 +25,6 @@ NEW = "new"
 CHECK = "new/check"
 OPEN = "new/open"
 DOWNLOAD = "new/download"
-
-MAX_BYTES = 4 * 1024 * 1024
-"""Of a request. A text that is sent by a form takes up to nine times its length in characters."""
 
 _TOO_LARGE = f"This file is too large: the limit is {form_open.MAX_CHARACTERS:,} characters."
 
@@ -134,6 +132,7 @@ class FormViews:
             "opened_title": _title(form.opened) if form.opened else "",
             "schedule": _schedule(checked),
             "first_slot": _first_slot(checked, self._clock.now()),
+            "gitops_tool": _gitops_tool(form.opened),
             "changed": (),
             "current": None if form.opened else NEW,
         }
@@ -168,6 +167,15 @@ def _title(manifest: Mapping[str, Any]) -> str:
     metadata = manifest.get("metadata")
     found = [metadata.get(key) for key in ("namespace", "name")] if isinstance(metadata, Mapping) else []
     return "/".join(part for part in found if isinstance(part, str) and part) or "without a name"
+
+
+def _gitops_tool(manifest: Mapping[str, Any]) -> str | None:
+    """The GitOps tool that applied the manifest, which may have anything in place of labels and annotations."""
+    metadata = manifest.get("metadata")
+    parts = metadata if isinstance(metadata, Mapping) else {}
+    return requests.gitops_tool(
+        {"metadata": {key: value for key, value in parts.items() if isinstance(value, Mapping)}}
+    )
 
 
 def _schedule(checked: Checked) -> str:

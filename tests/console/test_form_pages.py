@@ -6,19 +6,19 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from aiohttp import FormData
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp import ClientSession, CookieJar, FormData
 
 from hack import plain_yaml
 from qualtrics_exporter.cli.console.form_open import MAX_CHARACTERS
+from qualtrics_exporter.cli.console.server import serve
 from qualtrics_exporter.cli.written_yaml import to_yaml
+from qualtrics_exporter.clock import SystemClock
 from qualtrics_exporter.resource.names import RUN_REQUESTED_AT
 from tests.cli.conftest import SAMPLE
-from tests.cli.form_server import BASE, form_app
-from tests.cli.test_console_form import NEW
+from tests.console.form_server import OneExporter
+from tests.console.test_form import NEW
 from tests.resource.manifests import changed, sample
 
-Client = TestClient[Any, Any]
 MARKUP = "<script>alert(1)</script>\"'&"
 
 
@@ -63,29 +63,34 @@ class Page(HTMLParser):
 
 
 @pytest.fixture
-async def client() -> AsyncIterator[Client]:
+async def client() -> AsyncIterator[ClientSession]:
     status = {"history": [{"message": "earlier"}]}
     body = changed({}, uid="1", annotations={RUN_REQUESTED_AT: "x", "note": "kept"}) | {"status": status}
-    async with TestClient(TestServer(form_app(body))) as client:
-        yield client
+    async with serve(OneExporter(body), SystemClock()) as session:
+        headers = {"Origin": f"http://{session.host}"}
+        url = f"http://{session.host}{session.base}"
+        async with ClientSession(url, cookie_jar=CookieJar(unsafe=True), headers=headers) as client:
+            async with client.get(session.new_address()) as response:
+                assert response.status == 200
+            yield client
 
 
-async def opened(client: Client, text: str, status: int = 200) -> Page:
+async def opened(client: ClientSession, text: str, status: int = 200) -> Page:
     """The page after this text was pasted."""
-    async with client.post(f"{BASE}new/open", data={"text": text}) as response:
+    async with client.post("new/open", data={"text": text}) as response:
         assert response.status == status
         return Page(await response.text())
 
 
-async def checked(client: Client, data: Any, status: int = 200, path: str = "new/check") -> Page:
+async def checked(client: ClientSession, data: Any, status: int = 200, path: str = "new/check") -> Page:
     """The page after the form was sent."""
-    async with client.post(BASE + path, data=data) as response:
+    async with client.post(path, data=data) as response:
         assert response.status == status
         return Page(await response.text())
 
 
-async def test_the_form_works_without_a_script(client: Client) -> None:
-    async with client.get(f"{BASE}new") as response:
+async def test_the_form_works_without_a_script(client: ClientSession) -> None:
+    async with client.get("new") as response:
         page = Page(await response.text())
     assert page.invalid == set()
     assert "No mistakes so far" in page.html
@@ -100,15 +105,15 @@ async def test_the_form_works_without_a_script(client: Client) -> None:
     assert plain_yaml.read(page.manifest)["spec"]["qualtrics"]["surveyId"] == "SV_teamsRollout01"
 
 
-async def test_the_manifest_can_be_downloaded_only_without_mistakes(client: Client) -> None:
-    async with client.post(f"{BASE}new/download", data=NEW) as response:
+async def test_the_manifest_can_be_downloaded_only_without_mistakes(client: ClientSession) -> None:
+    async with client.post("new/download", data=NEW) as response:
         assert response.headers["Content-Disposition"] == 'attachment; filename="teams-rollout.yaml"'
         assert plain_yaml.read(await response.text())["metadata"] == {"name": "teams-rollout"}
     page = await checked(client, {**NEW, "metadata.name": f"x{MARKUP}"}, 422, "new/download")
     assert page.invalid == {"metadata.name"}
 
 
-async def test_what_the_script_gets_is_a_part_of_the_page(client: Client) -> None:
+async def test_what_the_script_gets_is_a_part_of_the_page(client: ClientSession) -> None:
     whole = await checked(client, {**NEW, "spec.qualtrics.surveyId": "teams"})
     live = await checked(client, {**NEW, "spec.qualtrics.surveyId": "teams", "live": "1", "complete": "1"})
     parts = [name for name in whole.elements if name.endswith("-findings") or name == "result"]
@@ -119,15 +124,21 @@ async def test_what_the_script_gets_is_a_part_of_the_page(client: Client) -> Non
     assert being_filled_in.elements["spec.qualtrics.surveyId-findings"]["data-severity"] == ""
 
 
-async def test_an_exporter_of_the_cluster_is_edited_without_its_status_and_requests(client: Client) -> None:
-    async with client.get(f"{BASE}edit") as response:
+async def test_an_exporter_of_the_cluster_is_edited_without_its_status_and_requests(client: ClientSession) -> None:
+    async with client.get("exporters/dex/teams-rollout/edit") as response:
         page = Page(await response.text())
     assert "Edit dex/teams-rollout" in page.html
     assert plain_yaml.read(page.manifest) == changed({}, annotations={"note": "kept"})
     assert "The form cannot keep" not in page.html
 
 
-async def test_another_name_than_that_of_the_opened_exporter_gets_a_warning(client: Client) -> None:
+async def test_an_exporter_that_does_not_exist_cannot_be_edited(client: ClientSession) -> None:
+    async with client.get("exporters/dex/other/edit") as response:
+        assert response.status == 404
+        assert "This exporter does not exist" in await response.text()
+
+
+async def test_another_name_than_that_of_the_opened_exporter_gets_a_warning(client: ClientSession) -> None:
     page = await opened(client, SAMPLE.read_text())
     assert "both send" not in page.html
     sent = dict(page.sent) | {"spec.schedule.frequency": "Daily", "metadata.name": "other"}
@@ -136,7 +147,7 @@ async def test_another_name_than_that_of_the_opened_exporter_gets_a_warning(clie
     assert plain_yaml.read(page.manifest)["metadata"] == {"name": "other", "namespace": "dex"}
 
 
-async def test_fields_that_the_form_does_not_show_survive_a_check(client: Client) -> None:
+async def test_fields_that_the_form_does_not_show_survive_a_check(client: ClientSession) -> None:
     body = changed({}, labels={"team": "dex"}, annotations={"note": MARKUP})
     page = await opened(client, to_yaml(body))
     sent = dict(page.sent) | {"spec.schedule.frequency": "Daily", "spec.nexthink.driftPolicy": "Hold"}
@@ -146,7 +157,7 @@ async def test_fields_that_the_form_does_not_show_survive_a_check(client: Client
     assert "Line 2, column 8: this is not YAML" in page.html
 
 
-async def test_markup_in_a_manifest_is_text(client: Client) -> None:
+async def test_markup_in_a_manifest_is_text(client: ClientSession) -> None:
     body = changed(
         {"qualtrics.subject": MARKUP, "schedule.frequency": MARKUP, "nexthink.query": MARKUP, MARKUP: MARKUP}
     )
@@ -154,11 +165,11 @@ async def test_markup_in_a_manifest_is_text(client: Client) -> None:
     body["metadata"] = {"name": MARKUP, "namespace": MARKUP, "annotations": {MARKUP: MARKUP}}
     for text in (to_yaml(body), f"{to_yaml(body)}---\n{to_yaml(body)}", f"{to_yaml(body)}: {MARKUP}"):
         page = await opened(client, text, 422 if text.endswith(MARKUP) else 200)
-        assert set(page.scripts) <= {f"{BASE}assets/page.js", f"{BASE}assets/form.js"}
+        assert {src.rpartition("/")[2] for src in page.scripts} <= {"page.js", "form.js"}
         assert "<script>alert" not in page.html
 
 
-async def test_a_file_can_be_opened_and_its_other_documents_do_not_reach_the_page(client: Client) -> None:
+async def test_a_file_can_be_opened_and_its_other_documents_do_not_reach_the_page(client: ClientSession) -> None:
     secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\nstringData: {clientSecret: do-not-show}\n"
     for name, content, shown in (
         ("one.yaml", f"{secret}---\n{SAMPLE.read_text()}", "Edit dex/teams-rollout"),
@@ -174,7 +185,7 @@ async def test_a_file_can_be_opened_and_its_other_documents_do_not_reach_the_pag
         assert "do-not-show" not in page.html
 
 
-async def test_one_of_several_exporters_can_be_chosen(client: Client) -> None:
+async def test_one_of_several_exporters_can_be_chosen(client: ClientSession) -> None:
     page = await opened(client, f"{SAMPLE.read_text()}---\n{to_yaml(changed({}, name='b'))}")
     assert "This text has 2 exporters" in page.html
     start = page.html.rindex('name="text"')
@@ -185,7 +196,7 @@ async def test_one_of_several_exporters_can_be_chosen(client: Client) -> None:
 @pytest.mark.parametrize(
     "content", [b"\xff\xfe\xff", b"", b"\xff" * 100, b"kind: QualtricsExporter\n" + b"#" * (MAX_CHARACTERS + 1)]
 )
-async def test_a_file_that_cannot_be_opened_is_refused_with_a_sentence(client: Client, content: bytes) -> None:
+async def test_a_file_that_cannot_be_opened_is_refused_with_a_sentence(client: ClientSession, content: bytes) -> None:
     data = FormData()
     data.add_field("file", content, filename="x.yaml")
     page = await checked(client, data, 422, "new/open")
@@ -204,13 +215,15 @@ async def test_a_file_that_cannot_be_opened_is_refused_with_a_sentence(client: C
         ("new/check", b"{}", "application/json"),
     ],
 )
-async def test_a_request_that_no_browser_sends_gets_a_page(client: Client, path: str, body: bytes, kind: str) -> None:
-    async with client.post(BASE + path, data=body, headers={"Content-Type": kind}) as response:
+async def test_a_request_that_no_browser_sends_gets_a_page(
+    client: ClientSession, path: str, body: bytes, kind: str
+) -> None:
+    async with client.post(path, data=body, headers={"Content-Type": kind}) as response:
         assert response.status in (200, 422)
         assert "</html>" in await response.text()
 
 
-async def test_a_manifest_with_other_types_everywhere_is_shown(client: Client) -> None:
+async def test_a_manifest_with_other_types_everywhere_is_shown(client: ClientSession) -> None:
     for wrong in ([1], {"a": 1}, 5, True, "x", None):
         for body in (
             {"kind": "QualtricsExporter", "metadata": wrong, "spec": wrong},
