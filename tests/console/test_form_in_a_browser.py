@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Page, expect
 from hack import plain_yaml
 from tests.cli.conftest import SAMPLE
 from tests.console.form_server import served
-from tests.console.test_form import NEW
+from tests.console.forms import NEW
 from tests.resource.manifests import changed, sample
 from tests.support.browser import DESKTOP, PHONE, Visit, visit
 from tests.support.waiting import HANG_SECONDS

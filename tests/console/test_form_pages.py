@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from html import unescape
 from html.parser import HTMLParser
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from qualtrics_exporter.clock import SystemClock
 from qualtrics_exporter.resource.names import RUN_REQUESTED_AT
 from tests.cli.conftest import SAMPLE
 from tests.console.form_server import OneExporter
-from tests.console.test_form import NEW
+from tests.console.forms import NEW
 from tests.resource.manifests import changed, sample
 
 MARKUP = "<script>alert(1)</script>\"'&"
@@ -218,7 +219,7 @@ async def test_a_file_that_cannot_be_opened_is_refused_with_a_sentence(client: C
 async def test_a_request_that_no_browser_sends_gets_a_page(
     client: ClientSession, path: str, body: bytes, kind: str
 ) -> None:
-    async with client.post(path, data=body, headers={"Content-Type": kind}) as response:
+    async with client.post(path, data=BytesIO(body), headers={"Content-Type": kind}) as response:
         assert response.status in (200, 422)
         assert "</html>" in await response.text()
 
