@@ -1,5 +1,7 @@
 """The pages of the form: what they show without a script, what they refuse, and what can be downloaded."""
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator
 from html import unescape
 from html.parser import HTMLParser
@@ -10,6 +12,9 @@ import pytest
 from aiohttp import ClientSession, CookieJar, FormData
 
 from hack import plain_yaml
+from qualtrics_exporter.cli.console import form_views
+from qualtrics_exporter.cli.console.form import Form
+from qualtrics_exporter.cli.console.form_check import Checked, check
 from qualtrics_exporter.cli.console.form_open import MAX_CHARACTERS
 from qualtrics_exporter.cli.console.server import serve
 from qualtrics_exporter.cli.written_yaml import to_yaml
@@ -19,6 +24,7 @@ from tests.cli.conftest import SAMPLE
 from tests.console.form_server import OneExporter
 from tests.console.forms import NEW
 from tests.resource.manifests import changed, sample
+from tests.support.waiting import HANG_SECONDS
 
 MARKUP = "<script>alert(1)</script>\"'&"
 
@@ -123,6 +129,26 @@ async def test_what_the_script_gets_is_a_part_of_the_page(client: ClientSession)
     being_filled_in = await checked(client, {**NEW, "spec.qualtrics.surveyId": "", "live": "1"})
     assert "Still empty" in being_filled_in.html
     assert being_filled_in.elements["spec.qualtrics.surveyId-findings"]["data-severity"] == ""
+
+
+async def test_a_slow_check_does_not_delay_other_requests(
+    client: ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(form: Form, *, complete: bool) -> Checked:
+        begun.set()
+        go_on.wait(HANG_SECONDS)
+        return check(form, complete=complete)
+
+    monkeypatch.setattr(form_views, "check", slow)
+    checking = asyncio.create_task(checked(client, NEW))
+    await asyncio.to_thread(begun.wait, HANG_SECONDS)
+    async with client.get("assets/form.js") as response:
+        assert response.status == 200
+    assert not checking.done()
+    go_on.set()
+    assert (await checking).invalid == set()
 
 
 async def test_an_exporter_of_the_cluster_is_edited_without_its_status_and_requests(client: ClientSession) -> None:

@@ -179,9 +179,10 @@ def leaves(node: Mapping[str, Any], path: Path = ()) -> Iterator[str]:
         yield from leaves(inner, (*path, key))
 
 
-def time_zones() -> list[str]:
+@cache
+def time_zones() -> tuple[str, ...]:
     """The time zones to choose from: those of places, and UTC. Other names can be typed."""
-    return ["UTC", *sorted(name for name in zone_names() if "/" in name and not name.startswith("Etc/"))]
+    return ("UTC", *sorted(name for name in zone_names() if "/" in name and not name.startswith("Etc/")))
 
 
 def _field(entry: _At, root: Mapping[str, Any]) -> Field:

@@ -1,10 +1,10 @@
 """The handlers of the form. They write nothing: the result is a manifest to copy or to download.
 
-Reading a manifest and checking a query can take a second each, so both happen in a thread.
+Reading a manifest and checking a query can take a second each. So both happen in a thread, and other requests continue.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, tzinfo
 from typing import Any, Protocol
 
@@ -56,8 +56,11 @@ class FormViews:
 
     async def edit(self, request: web.Request, exporter: Mapping[str, Any]) -> web.Response:
         """The form with an exporter of the cluster."""
-        manifest = form_open.of_the_cluster(exporter)
-        return await self._opened(request, await asyncio.to_thread(_copied, manifest))
+        try:
+            manifest = await asyncio.to_thread(_from_cluster, exporter)
+        except Unreadable as error:
+            return self._unreadable(request, error)
+        return await self._opened(request, manifest)
 
     async def check(self, request: web.Request) -> web.Response:
         """The form again, with its findings and its manifest; for the script only these."""
@@ -99,7 +102,7 @@ class FormViews:
             return self._unreadable(request, error, text)
         if len(found) == 1:
             return await self._opened(request, found[0])
-        choices = [(_title(body), to_yaml(body)) for body in found]
+        choices = await asyncio.to_thread(_choices, found)
         return self._render(request, "form_open.html", current=NEW, text="", problem="", found=choices)
 
     async def _opened(self, request: web.Request, manifest: Mapping[str, Any]) -> web.Response:
@@ -120,23 +123,28 @@ class FormViews:
         status: int = 200,
         **values: Any,
     ) -> web.Response:
-        checked = await asyncio.to_thread(check, form, complete=complete)
-        shown = {
-            "form": form,
-            "checked": checked,
-            "complete": complete,
-            "tabs": tabs(),
-            "zones": time_zones(),
-            "parameter_names": (PARAMETER_NAME, PARAMETER_VALUE),
-            "opened": to_yaml(form.opened) if form.opened else "",
-            "opened_title": _title(form.opened) if form.opened else "",
-            "schedule": _schedule(checked),
-            "first_slot": _first_slot(checked, self._clock.now()),
-            "gitops_tool": _gitops_tool(form.opened),
-            "changed": (),
-            "current": None if form.opened else NEW,
-        }
+        shown = await asyncio.to_thread(_values, form, complete, self._clock.now())
         return self._render(request, template, status=status, **{**shown, **values})
+
+
+def _values(form: Form, complete: bool, now: datetime) -> dict[str, Any]:
+    """What the templates show of a form."""
+    checked = check(form, complete=complete)
+    return {
+        "form": form,
+        "checked": checked,
+        "complete": complete,
+        "tabs": tabs(),
+        "zones": time_zones(),
+        "parameter_names": (PARAMETER_NAME, PARAMETER_VALUE),
+        "opened": to_yaml(form.opened) if form.opened else "",
+        "opened_title": _title(form.opened) if form.opened else "",
+        "schedule": _schedule(checked),
+        "first_slot": _first_slot(checked, now),
+        "gitops_tool": _gitops_tool(form.opened),
+        "changed": (),
+        "current": None if form.opened else NEW,
+    }
 
 
 async def _post(request: web.Request) -> Mapping[str, Any]:
@@ -158,8 +166,14 @@ async def _sent(request: web.Request) -> tuple[Mapping[str, Any], Form]:
     return sent, sent_form(sent.items(), opened)
 
 
-def _copied(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
-    return form_open.exporters(to_yaml(manifest))[0]
+def _from_cluster(exporter: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The manifest of an exporter, within the limits of a manifest that is pasted. Raises `Unreadable`."""
+    return form_open.exporters(to_yaml(form_open.of_the_cluster(exporter)))[0]
+
+
+def _choices(found: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """The title and the text of each manifest."""
+    return [(_title(manifest), to_yaml(manifest)) for manifest in found]
 
 
 def _title(manifest: Mapping[str, Any]) -> str:
