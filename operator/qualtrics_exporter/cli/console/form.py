@@ -92,7 +92,7 @@ def form_of(manifest: Mapping[str, Any]) -> tuple[Form, list[str]]:
 
 def manifest_of(form: Form) -> dict[str, Any]:
     """The manifest that the form describes, with the keys in the order of the CRD."""
-    made = _copy(form.opened)
+    made: dict[str, Any] = _copy(form.opened)
     made |= {"apiVersion": f"{GROUP}/{VERSION}", "kind": KIND}
     for path in _REQUIRED_OBJECTS:
         _object(made, path)
@@ -101,7 +101,8 @@ def manifest_of(form: Form) -> dict[str, Any]:
     sample = made["spec"].get("sample")
     if not isinstance(sample, dict) or not sample:
         made["spec"].pop("sample", None)
-    return _ordered(made)
+    ordered: dict[str, Any] = _ordered(made)
+    return ordered
 
 
 def _value(each: Field, form: Form) -> Any:
@@ -127,8 +128,8 @@ def _write(made: dict[str, Any], each: Field, value: Any) -> None:
         _object(made, each.path[:-1])[each.path[-1]] = value
 
 
-_EXPLICIT: Mapping[str, type] = {"flag": bool, "pairs": dict, "number": bool}
-"""Types of values that are as good as absent, such as `false`, and that stay as they are."""
+_EXPLICIT: Mapping[str, type] = {"flag": bool, "pairs": dict, "number": bool, "choice": bool}
+"""For each kind, the type of the value that is as good as absent, such as `false`, and that stays as it is."""
 
 
 def differences(one: Any, other: Any, path: Path = ()) -> Iterator[str]:

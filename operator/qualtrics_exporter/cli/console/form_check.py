@@ -80,7 +80,9 @@ def check(form: Form, *, complete: bool) -> Checked:
     """
     manifest = manifest_of(form)
     text = to_yaml(manifest)
-    problems, empty, marks = [], [], []
+    problems: list[Problem] = []
+    empty: list[Field] = []
+    marks: list[tuple[int, int, Severity]] = []
     query = _Query(text, form.text(".".join(_QUERY)))
     for finding in findings(text)[1]:
         field = _field_of(finding.path)

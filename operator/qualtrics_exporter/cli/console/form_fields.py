@@ -194,19 +194,14 @@ def _field(entry: _At, root: Mapping[str, Any]) -> Field:
     help_, more = _split(full)
     if "minimum" in known:
         help_ += f" From {known['minimum']:,} to {known['maximum']:,}."
-    return Field(
-        path,
-        entry.label,
-        entry.kind or _kind(known),
-        **{
-            "help": help_,
-            "more": more,
-            "required": required,
-            "choices": tuple(map(str, known.get("enum", ()))),
-            "default": next(iter(re.findall(r"(\w+) \(the default\)", full)), ""),
-            **entry.more,
-        },
-    )
+    values: dict[str, Any] = {
+        "help": help_,
+        "more": more,
+        "required": required,
+        "choices": tuple(map(str, known.get("enum", ()))),
+        "default": next(iter(re.findall(r"(\w+) \(the default\)", full)), ""),
+    }
+    return Field(path, entry.label, entry.kind or _kind(known), **{**values, **entry.more})
 
 
 def _schema_of(path: Path, root: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
