@@ -30,7 +30,7 @@ class _Dumper(yaml.SafeDumper):
 
     def analyze_scalar(self, scalar: str) -> Any:
         """PyYAML writes no block if a line has a tab or ends with a space, although YAML allows both."""
-        analysis = super().analyze_scalar(scalar)  # type: ignore[no-untyped-call]
+        analysis = super().analyze_scalar(scalar)
         if _is_block(scalar):
             analysis.allow_block = True
         return analysis
