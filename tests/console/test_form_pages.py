@@ -251,7 +251,7 @@ async def test_a_request_that_no_browser_sends_gets_a_page(
 
 
 async def test_a_manifest_with_other_types_everywhere_is_shown(client: ClientSession) -> None:
-    for wrong in ([1], {"a": 1}, 5, True, "x", None):
+    for wrong in ([1], {"a": 1}, True):
         for body in (
             {"kind": "QualtricsExporter", "metadata": wrong, "spec": wrong},
             {**sample(), "spec": dict.fromkeys(sample()["spec"], wrong)},
