@@ -109,7 +109,7 @@ CONDITIONS = {"idle": _is_idle, "ready": _is_ready}
     type=click.Choice(tuple(CONDITIONS)),
     default="idle",
     show_default=True,
-    help="idle: no run or test is in progress or requested. ready: the operator has checked the exporter, and found no error.",
+    help="idle: no run or test is in progress or requested. ready: the operator has found no error in it.",
 )
 @click.option("--timeout", type=click.FloatRange(min=0), default=LONGEST_WAIT, show_default=True, metavar="SECONDS")
 @output_option(OBJECT_FORMATS, "Then print the exporter for programs, as kubectl get does.")
