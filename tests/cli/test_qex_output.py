@@ -90,17 +90,7 @@ def test_events_are_those_of_the_exporter_and_not_of_an_earlier_one(stage: Stage
         assert event["note"] == "Event present."
 
 
-SLOW = {
-    "aiohttp",
-    "email_validator",
-    "httpx",
-    "jinja2",
-    "kopf",
-    "kubernetes.client",
-    "lark",
-    "prometheus_client",
-    "yaml",
-}
+SLOW = {"aiohttp", "jinja2", "kopf", "kubernetes.client", "lark", "prometheus_client", "yaml"}
 """Packages that take a tenth of a second or more to import, or that need others that do."""
 MODELS = {"asyncio", "pydantic", "ssl"}
 """Commands that show an exporter need these. Help, completion of commands and wrong usage do not."""
@@ -113,7 +103,6 @@ def imported(code: str) -> set[str]:
 
 
 def test_help_and_list_import_no_slow_package() -> None:
-    """So that they start in a third of a second."""
     program = "from qualtrics_exporter.cli.qex import program"
     assert imported(f"{program}; program(['--help'], standalone_mode=False)") & (SLOW | MODELS) == set()
     assert imported("import qualtrics_exporter.cli.qex.show") & SLOW == set()
