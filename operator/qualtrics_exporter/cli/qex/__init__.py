@@ -7,8 +7,8 @@ Each command has a function of its own name. Its module is imported only when th
     act         run, test, suspend, resume, resolve: commands that change an exporter
     wait        wait, and how `act` waits for the outcome of a request
     requests    what a command writes into an exporter, and whether it may, as functions of the object
-    views       what a command shows of an exporter, as functions of the object and the time
     output      output for programs: JSON, YAML and names
+    views       what a command shows of an exporter, as functions of the object and the time
     tables      columns, and times in the time zone of the reader
     completion  completion in the shell, as kubectl asks plugins for it
 """

@@ -111,7 +111,10 @@ CONDITIONS = {"idle": _is_idle, "ready": _is_ready}
     show_default=True,
     help="idle: no run or test is in progress or requested. ready: the operator has found no error in it.",
 )
-@click.option("--timeout", type=click.FloatRange(min=0), default=LONGEST_WAIT, show_default=True, metavar="SECONDS")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0), default=LONGEST_WAIT, show_default=True, metavar="SECONDS",
+    help="How long to wait.",
+)  # fmt: skip
 @output_option(OBJECT_FORMATS, "Then print the exporter for programs, as kubectl get does.")
 @connected
 def wait_command(*, kubectl: Kubectl, name: str, condition: str, timeout: float, output: str | None) -> None:
