@@ -90,7 +90,7 @@ def test_events_are_those_of_the_exporter_and_not_of_an_earlier_one(stage: Stage
         assert event["note"] == "Event present."
 
 
-SLOW = {"aiohttp", "jinja2", "kopf", "kubernetes.client", "lark", "prometheus_client", "yaml"}
+SLOW = {"aiohttp", "email_validator", "httpx", "kopf", "kubernetes.client", "lark", "prometheus_client", "yaml"}
 """Packages that take a tenth of a second or more to import, or that need others that do."""
 MODELS = {"asyncio", "pydantic", "ssl"}
 """Commands that show an exporter need these. Help, completion of commands and wrong usage do not."""
@@ -102,7 +102,8 @@ def imported(code: str) -> set[str]:
     return set(subprocess.run(command, capture_output=True, text=True, check=True).stderr.split())
 
 
-def test_help_and_list_import_no_slow_package() -> None:
+def test_commands_import_no_slow_package() -> None:
     program = "from qualtrics_exporter.cli.qex import program"
     assert imported(f"{program}; program(['--help'], standalone_mode=False)") & (SLOW | MODELS) == set()
-    assert imported("import qualtrics_exporter.cli.qex.show") & SLOW == set()
+    for module in ("show", "act", "wait"):
+        assert imported(f"import qualtrics_exporter.cli.qex.{module}") & SLOW == set(), module
