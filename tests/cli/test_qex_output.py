@@ -32,7 +32,7 @@ def test_run_that_fails_prints_its_entry_and_exits_with_1(stage: Stage, qex: Qex
     exporter.checked()
     done = stage.while_time_passes(lambda: qex("run", "teams-rollout", "--yes", "-o", "yaml", code=1), seconds=1)
     assert yaml.safe_load(done.stdout) == exporter.history()[0]
-    assert exporter.history()[0]["reason"] == "TooManyRecipients"
+    assert exporter.history()[0]["reason"] == "RecipientLimitExceeded"
 
 
 def test_wait_status_and_history_print_the_object(stage: Stage, qex: Qex) -> None:

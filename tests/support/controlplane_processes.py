@@ -47,7 +47,7 @@ class ControlPlaneProcesses:
         authority.cert_pem.write_to_path(folder / "ca.pem")
         server = authority.issue_cert("127.0.0.1", "localhost", "kubernetes.default.svc")
         server.private_key_and_cert_chain_pem.write_to_path(folder / "server.pem")
-        client = authority.issue_cert(common_name="admin", organization_name="system:masters")
+        client = authority.issue_cert("admin", common_name="admin", organization_name="system:masters")
         client.private_key_and_cert_chain_pem.write_to_path(self.client_certificate)
         authority.issue_cert(common_name="tokens").private_key_pem.write_to_path(folder / "tokens.pem")
         (folder / "users.csv").write_text(f"{self._token},admin,admin,system:masters\n")
