@@ -15,7 +15,8 @@ from tests.resource.manifests import changed, sample
 from tests.support.browser import DESKTOP, PHONE, Visit, visit
 from tests.support.waiting import HANG_SECONDS
 
-WRONG_QUERY = "users\n| with execution.events during past 7d\n| lst ad.email_address"
+WRONG, RIGHT = "limit 1.5", 'where binary.name == "teams.exe"'
+WRONG_QUERY = f"users\n| with execution.events during past 7d\n| {WRONG}\n| list ad.email_address"
 DATA = [
     each.name for section in tabs()[1].sections for each in section.fields if each.name in NEW and each.kind != "query"
 ]
@@ -60,10 +61,12 @@ def test_an_exporter_is_described_by_keyboard_with_findings_while_typing(chromiu
         tab_to(page, "metadata.name")
         page.keyboard.type("teams-rollout")
         tab_to(page, "spec.schedule.frequency")
-        page.keyboard.type("Hourly")
+        for key in ("ArrowUp", "ArrowUp"):  # from Weekly to Hourly
+            page.keyboard.press(key)
         expect(page.get_by_label("Hours between two slots")).to_be_visible()
         expect(page.get_by_label("Day of the week")).to_be_hidden()
-        page.keyboard.type("Weekly")
+        for key in ("ArrowDown", "ArrowDown"):
+            page.keyboard.press(key)
         expect(page.get_by_label("Day of the week")).to_be_visible()
         tab_to(page, "part-1-tab", "Shift+Tab")
         page.keyboard.press("ArrowRight")
@@ -86,14 +89,14 @@ def test_an_exporter_is_described_by_keyboard_with_findings_while_typing(chromiu
         expect(findings.get_by_role("link").first).to_be_focused()
         page.keyboard.press("Enter")
         expect(query).to_be_focused()
-        page.keyboard.type("list")
+        page.keyboard.type(RIGHT)
         expect(page.locator("#summary")).to_contain_text("The manifest is ready")
         expect(page.locator("#announcement")).to_contain_text("The manifest is ready")
         tab_to(page, "copy")
         page.keyboard.press("Enter")
         expect(page.locator("#copy")).to_have_text("Copied")
         manifest = plain_yaml.read(page.evaluate("navigator.clipboard.readText()"))
-        assert manifest["spec"]["nexthink"]["query"] == WRONG_QUERY.replace("lst", "list")
+        assert manifest["spec"]["nexthink"]["query"] == WRONG_QUERY.replace(WRONG, RIGHT)
         assert manifest["spec"]["schedule"] == {
             "frequency": "Weekly",
             "dayOfWeek": "Monday",
