@@ -128,3 +128,10 @@ def test_an_existing_manifest_is_changed_in_one_field_on_a_phone(chromium: Brows
         body["spec"]["maxRecipients"] = 300
         assert plain_yaml.read(download.value.path().read_text()) == body
         assert visited.overflow() == []
+        # A manifest that is older than the form cannot be copied.
+        expect(page.locator("#copy")).to_be_enabled()
+        page.route("**/new/check", lambda route: route.abort())
+        page.get_by_label("Most recipients of a run").fill("400")
+        expect(page.locator("#summary")).to_contain_text("The form cannot be checked")
+        expect(page.locator("#copy")).to_be_disabled()
+        visited.errors.clear()

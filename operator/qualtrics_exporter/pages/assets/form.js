@@ -133,8 +133,15 @@ function show(fresh) {
   const summary = document.getElementById("summary")
   if (!fresh) summary.textContent = "The form cannot be checked, because its program was stopped. Copy what you need."
   else if (!fresh.getElementById("result")) summary.textContent = fresh.body.textContent
-  else for (const part of fresh.querySelectorAll(".findings, #result")) put(part)
+  else {
+    for (const part of fresh.querySelectorAll(".findings, #result")) put(part)
+    allowCopy(true)
+  }
   showFindings()
+}
+// Until the answer is here, the page has the manifest of the form before the change.
+function allowCopy(allowed) {
+  for (const button of form.querySelectorAll("[data-copy]")) button.disabled = !allowed
 }
 function put(part) {
   const old = document.getElementById(part.id)
@@ -147,6 +154,7 @@ function put(part) {
 }
 function soon() {
   changed = true
+  allowCopy(false)
   clearTimeout(timer)
   timer = setTimeout(check, 300)
 }
