@@ -59,6 +59,28 @@ SCENARIOS = {
          one("counted_since_timestamp_seconds", "0x50 stale")],
         {"50m": [f"NotSent {EXPORTER}"], "57m": []},
     ),
+    "an exporter that is deleted while its alert is pending has none five minutes later": Scenario(
+        [LEADING, one("expected_interval_seconds", "1200x36 stale"),
+         one("counted_since_timestamp_seconds", "0x36 stale")],
+        {"40m": [], "46m": [], "60m": []},
+        pending={"36m": [f"NotSent {EXPORTER}"], "42m": []},
+    ),
+    "an exporter that is suspended while its alert is pending has none at once": Scenario(
+        [LEADING, INTERVAL, one("counted_since_timestamp_seconds", "0x100"), one("suspended", "0x43 1x60")],
+        {"46m": [], "60m": []},
+        pending={"43m": [f"NotSent {EXPORTER}"], "44m": [], "45m": []},
+    ),
+    "a success in the future, of a clock that was ahead, does not hide that nothing was sent since": Scenario(
+        [LEADING, INTERVAL, one("counted_since_timestamp_seconds", "0x100"),
+         one("last_success_timestamp_seconds", "900000000x100")],
+        {"45m": [], "46m": [f"NotSent {EXPORTER}"]},
+    ),
+    "a success is not in the future if the clocks of operator and Prometheus differ a little": Scenario(
+        [LEADING, INTERVAL, one("counted_since_timestamp_seconds", "0x100"),
+         one("last_success_timestamp_seconds", "0x19 5000x81")],
+        {"50m": [], "60m": [], "80m": []},
+        pending={"50m": [], "60m": [], "80m": []},
+    ),
     "a recreated exporter starts again": Scenario(
         [LEADING, INTERVAL, one("counted_since_timestamp_seconds", "0x50 stale _x2 3240x100"),
          one("last_success_timestamp_seconds", "0x50 stale")],
@@ -119,8 +141,19 @@ SCENARIOS = {
         {"20m": [f"RunFailed {EXPORTER} result=Failed"], "27m": []},
     ),
     "a suspended exporter has no alert about its last run": Scenario(
-        [LEADING, one("last_run_info", "1x60", result="Failed", reason="X"), one("suspended", "0x10 1x60")],
-        {"10m": [f"RunFailed {EXPORTER} result=Failed"], "12m": []},
+        [LEADING, one("last_run_info", "1x60", result="Failed", reason="X"),
+         one("previous_run_recipients", "500x60", stage="accepted"),
+         one("last_run_recipients", "0x60", stage="accepted"),
+         one("last_delivery_messages", "200x60", outcome="blocked"),
+         one("credentials_expiry_timestamp_seconds", f"{DAY}x60", side="nexthink"),
+         one("suspended", "0x10 1x60")],
+        {"10m": [f"AudienceDropped {EXPORTER}", f"CredentialsExpire {EXPORTER} side=nexthink",
+                 f"MailBlocked {EXPORTER}", f"RunFailed {EXPORTER} result=Failed"], "12m": []},
+    ),
+    "an audience that grew, of an exporter that was suspended for that reason, has no alert": Scenario(
+        [LEADING, one("previous_run_recipients", "10x60", stage="accepted"),
+         one("last_run_recipients", "5000x60", stage="accepted"), one("suspended", "0x10 1x20 0x30")],
+        {"10m": [f"AudienceGrew {EXPORTER}"], "12m": [], "35m": [f"AudienceGrew {EXPORTER}"]},
     ),
     # OutcomeUnknown
     "an unresolved run fires after a quarter of an hour, until somebody resolves it": Scenario(
@@ -230,6 +263,38 @@ SCENARIOS = {
          of_operator("rate_limit_wait_seconds_total", "0+300x140", side="nexthink")],
         {"40m": ["RemoteLimited namespace=qualtrics-exporter job=qualtrics-exporter side=qualtrics"],
          "45m": ["RemoteLimited namespace=qualtrics-exporter job=qualtrics-exporter side=qualtrics"], "65m": []},
+    ),
+    # ReconcileFailing
+    "exporters that cannot be reconciled fire after half an hour, until they can": Scenario(
+        [LEADING, of_operator("failing_exporters", "0x9 1x50 0x60"), of_operator("failing_exporters", "0x200", pod="b")],
+        {"39m": [], "41m": ["ReconcileFailing namespace=qualtrics-exporter job=qualtrics-exporter"], "61m": []},
+    ),
+    "an exporter that fails now and then does not fire": Scenario(
+        [LEADING, of_operator("failing_exporters", "0x9 1x20 0 1x20 0 1x20")], {"31m": [], "55m": [], "70m": []},
+    ),
+    "another leader that also fails does not start the time again": Scenario(
+        [LEADING, of_operator("failing_exporters", "3x20 stale"),
+         of_operator("failing_exporters", "0x22 2x60", pod="b")],
+        {"29m": [], "31m": ["ReconcileFailing namespace=qualtrics-exporter job=qualtrics-exporter"]},
+    ),
+    # WatchBlind
+    "a namespace that is not watched fires until it is watched again": Scenario(
+        [LEADING, of_operator("watch_blind_seconds", "0x4 0+60x20 0x20", namespace="dex"),
+         of_operator("watch_blind_seconds", "0x60", namespace="hr")],
+        {"10m": [], "16m": ["WatchBlind namespace=dex job=qualtrics-exporter"], "27m": []},
+    ),
+    "an operator of all namespaces that watches none fires without a namespace": Scenario(
+        # Prometheus removes the label of the target if the metric has an empty one.
+        [LEADING, {"series": 'qualtrics_exporter_watch_blind_seconds{job="qualtrics-exporter",pod="a"}',
+                   "values": "0+60x20"}],
+        {"16m": ["WatchBlind job=qualtrics-exporter"]},
+    ),
+    "without honorLabels, the namespace that is not watched is known too": Scenario(
+        [LEADING, one("watch_blind_seconds", "0+60x20", honor_labels=False, namespace="dex", name="")],
+        {"16m": ["WatchBlind namespace=dex job=qualtrics-exporter"]},
+    ),
+    "a watch that breaks for a few minutes does not fire": Scenario(
+        [LEADING, of_operator("watch_blind_seconds", "0+60x8 0x20")], {"6m": [], "9m": [], "12m": []},
     ),
     # Down
     "no operator at all fires": Scenario([], {"4m": [], "6m": ["Down"]}),
