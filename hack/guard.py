@@ -1,4 +1,4 @@
-"""Cleans up after a process that was killed, such as a test run: kills its processes and removes its folder.
+"""Cleans up after a process that was killed, such as a test run: kills its processes, and removes its folder if it has one.
 
 A killed process cannot clean up, and a control plane that keeps running holds 300 MB and a port. The guard is a
 separate process, and its standard input is a pipe from the test run. When the pipe closes, for any reason, the run has
@@ -6,7 +6,7 @@ ended. The parent-death signal of the kernel is not an alternative: the kernel s
 the process ends, so the end of a worker thread would kill the control plane. It must also be set between fork and exec,
 and it does not remove the folder.
 
-Run as `python guard.py FOLDER [CGROUP…]`. Each line on standard input lists the process groups to kill, and replaces
+Run as `python guard.py FOLDER [CGROUP…]`, with an empty FOLDER if there is none. Each line on standard input lists the process groups to kill, and replaces
 the previous list. The guard removes the cgroups when they contain no processes.
 """
 
@@ -33,9 +33,9 @@ def temporary_folder() -> Path:
 class Guard:
     """The process that cleans up if this process is killed: it removes the folder and the cgroups."""
 
-    def __init__(self, folder: Path, cgroups: Sequence[Path] = ()) -> None:
+    def __init__(self, folder: Path | None = None, cgroups: Sequence[Path] = ()) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", __file__, str(folder), *map(str, cgroups)],
+            [sys.executable, "-I", "-S", __file__, str(folder or ""), *map(str, cgroups)],
             stdin=subprocess.PIPE,
             text=True,
             start_new_session=True,
@@ -53,7 +53,7 @@ class Guard:
         self._process.communicate()  # closes its standard input, which ends it
 
 
-def main(folder: Path, cgroups: list[Path]) -> None:
+def main(folder: Path | None, cgroups: list[Path]) -> None:
     """Wait for the end of standard input, then clean up."""
     groups: list[int] = []
     for line in sys.stdin:
@@ -64,6 +64,8 @@ def main(folder: Path, cgroups: list[Path]) -> None:
         except ProcessLookupError:
             continue
     remove_cgroups(cgroups)
+    if folder is None:
+        return
     for _ in range(100):  # a process that is exiting may still write
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():
@@ -87,4 +89,4 @@ def remove_cgroups(groups: list[Path]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), [Path(argument) for argument in sys.argv[2:]])
+    main(Path(sys.argv[1]) if sys.argv[1] else None, [Path(argument) for argument in sys.argv[2:]])

@@ -23,7 +23,8 @@ _TEXT = f"""# Metrics
 {_COMMENT}
 
 This page is for administrators of the operator, and for everybody who writes alerts or dashboards. It lists every
-metric that `/metrics` has. The page of a metric has its labels, an example, and the alerts and panels that use it. The chart creates a ServiceMonitor for Prometheus with `serviceMonitor.enabled`.
+metric that `/metrics` has. The page of a metric has its labels, an example, and the alerts and panels that use it. The
+chart creates a ServiceMonitor for Prometheus with `serviceMonitor.enabled`.
 
 To see the metrics of a pod:
 

@@ -6,10 +6,9 @@ import pytest
 
 from qualtrics_exporter.controller.plan.next_status import finished
 from qualtrics_exporter.export.journal import Ended
-from qualtrics_exporter.resource.exporter import Exporter
-from qualtrics_exporter.resource.names import RUN_REQUESTED_AT
-from qualtrics_exporter.resource.status import HistoryEntry
-from tests.controller.exporters import at
+from qualtrics_exporter.resource.status import HistoryEntry, Status
+from tests.controller.exporters import ZONE, at
+from tests.controller.exporters import exporter as planned_exporter
 from tests.telemetry.test_exporter_series import entry, exporter, series_with, shown, time
 
 
@@ -36,28 +35,24 @@ def test_exporter_that_only_skipped_slots_shows_the_newest_of_them() -> None:
 
 def test_a_request_during_a_run_that_fails_leaves_the_failure_in_the_series() -> None:
     """The operator writes both entries at once, and the skipped request is the newer one."""
-    before = exporter(status={"scheduleSince": "2026-03-01T00:00:00Z", "activeRun": ACTIVE}, annotations=REQUEST)
+    run = {"id": "run-1", "trigger": "Schedule", "startTime": "2026-03-02T09:20:00Z", "generation": 1}
+    before = Status.model_validate(
+        {
+            "schedule": "every day at 00:20, UTC",
+            "scheduleSince": "2026-03-01T00:00:00Z",
+            "nextScheduleTime": "2026-03-03T00:20:00Z",
+            "activeRun": {**run, "holder": "operator", "heartbeatTime": "2026-03-02T09:20:00Z", "step": "Claimed"},
+        }
+    )
     failed = HistoryEntry.model_validate(entry("Failed", 30, id="run-1", reason="SurveyNotFound"))
-    status = finished(before, Ended(failed), at("2026-03-02 09:30"), "UTC")
-    assert [(e.result, e.reason) for e in status.history or []] == [
+    requested = planned_exporter(before, annotations={"run-requested-at": "again"})
+    status = finished(requested, Ended(failed), at("2026-03-02 09:30"), ZONE)
+    assert [(one.result, one.reason) for one in status.history or []] == [
         ("Skipped", "RunActive"),
         ("Failed", "SurveyNotFound"),
     ]
-    assert last_run(status.model_dump(by_alias=True, mode="json", exclude_none=True)) == {
-        "result": "Failed",
-        "reason": "SurveyNotFound",
-    }
-
-
-ACTIVE = {
-    "id": "run-1",
-    "trigger": "Schedule",
-    "startTime": "2026-03-02T09:20:00Z",
-    "generation": 1,
-    "holder": "operator",
-    "step": "Claimed",
-}
-REQUEST = {RUN_REQUESTED_AT: "again"}
+    written = status.model_dump(by_alias=True, mode="json", exclude_none=True)
+    assert last_run(written) == {"result": "Failed", "reason": "SurveyNotFound"}
 
 
 def counted_since(status: dict[str, Any], **spec: Any) -> float | None:
@@ -81,6 +76,3 @@ def test_a_dry_run_from_before_a_resumption_does_not_count() -> None:
 def test_a_failed_run_does_not_count_as_a_dry_run() -> None:
     status = {"scheduleSince": "2026-02-01T00:00:00Z", "history": [entry("Failed", 20), entry("Held", 10)]}
     assert counted_since(status) == time("2026-02-01 00:00")
-
-
-__all__ = ["Exporter"]
