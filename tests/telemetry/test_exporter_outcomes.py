@@ -9,7 +9,7 @@ from qualtrics_exporter.export.journal import Ended
 from qualtrics_exporter.resource.status import HistoryEntry, Status
 from tests.controller.exporters import ZONE, at
 from tests.controller.exporters import exporter as planned_exporter
-from tests.telemetry.test_exporter_series import entry, exporter, series_with, shown, time
+from tests.telemetry.test_exporter_series import EXPECTED, entry, exporter, series_with, shown, text_of, time
 
 
 def last_run(status: dict[str, Any]) -> dict[str, str]:
@@ -76,3 +76,19 @@ def test_a_dry_run_from_before_a_resumption_does_not_count() -> None:
 def test_a_failed_run_does_not_count_as_a_dry_run() -> None:
     status = {"scheduleSince": "2026-02-01T00:00:00Z", "history": [entry("Failed", 20), entry("Held", 10)]}
     assert counted_since(status) == time("2026-02-01 00:00")
+
+
+def test_exporters_with_the_same_name_in_two_namespaces_are_different_exporters() -> None:
+    dex, hr = exporter(namespace="dex", uid="in-dex"), exporter(namespace="hr", uid="in-hr", status={}, suspend=True)
+    series = series_with(dex, hr)
+    series.count_run(hr, "Failed")
+    text = text_of(series)
+    assert 'qualtrics_exporter_suspended{name="teams",namespace="dex"} 0\n' in text
+    assert 'qualtrics_exporter_suspended{name="teams",namespace="hr"} 1\n' in text
+    assert 'exporter_runs_total{name="teams",namespace="dex",result="Failed"} 0\n' in text
+    assert 'exporter_runs_total{name="teams",namespace="hr",result="Failed"} 1\n' in text
+    series.forget("hr", "teams", "in-dex")
+    assert series.uids() == {"in-dex", "in-hr"}, "a deletion in one namespace does not touch the other"
+    series.forget("hr", "teams", "in-hr")
+    assert series.uids() == {"in-dex"}
+    assert shown(series) == EXPECTED
