@@ -1,4 +1,4 @@
-"""Cleans up after a process that was killed, such as a test run: kills its processes, and removes its folder if it has one.
+"""Cleans up after a process that was killed, such as a test run: kills its processes and removes its folder.
 
 A killed process cannot clean up, and a control plane that keeps running holds 300 MB and a port. The guard is a
 separate process, and its standard input is a pipe from the test run. When the pipe closes, for any reason, the run has
@@ -6,8 +6,9 @@ ended. The parent-death signal of the kernel is not an alternative: the kernel s
 the process ends, so the end of a worker thread would kill the control plane. It must also be set between fork and exec,
 and it does not remove the folder.
 
-Run as `python guard.py FOLDER [CGROUP…]`, with an empty FOLDER if there is none. Each line on standard input lists the process groups to kill, and replaces
-the previous list. The guard removes the cgroups when they contain no processes.
+Run as `python guard.py FOLDER [CGROUP…]`. FOLDER is empty if the process has none. Each line on standard input lists
+the process groups to kill, and replaces the previous list. The guard removes the cgroups when they contain no
+processes.
 """
 
 import os

@@ -106,9 +106,7 @@ EXAMPLES = {
         " (rate(qualtrics_exporter_remote_request_duration_seconds_bucket[15m])))",
     ),
     "exporters": Example("How many exporters does the operator know?", "max(qualtrics_exporter_exporters)"),
-    "failing_exporters": Example(
-        "How many of them can it not reconcile?", "max(qualtrics_exporter_failing_exporters)"
-    ),
+    "failing_exporters": Example("How many of them can it not reconcile?", "max(qualtrics_exporter_failing_exporters)"),
     "internal_errors_total": Example(
         "How many unexpected errors were there within an hour?",
         "sum by (part) (increase(qualtrics_exporter_internal_errors_total[1h]))",
@@ -126,9 +124,7 @@ EXAMPLES = {
         "Does the work queue of the leader run? It does so at least every half minute.",
         "qualtrics_exporter_scheduler_tick_age_seconds and on (pod) qualtrics_exporter_leader == 1",
     ),
-    "build_info": Example(
-        "Which versions run?", "count by (version, python) (qualtrics_exporter_build_info)"
-    ),
+    "build_info": Example("Which versions run?", "count by (version, python) (qualtrics_exporter_build_info)"),
     "info": Example("Which versions run?", "count by (version) (qualtrics_exporter_info)"),
 }
 """By the name of the metric without the prefix."""

@@ -266,7 +266,8 @@ SCENARIOS = {
     ),
     # ReconcileFailing
     "exporters that cannot be reconciled fire after half an hour, until they can": Scenario(
-        [LEADING, of_operator("failing_exporters", "0x9 1x50 0x60"), of_operator("failing_exporters", "0x200", pod="b")],
+        [LEADING, of_operator("failing_exporters", "0x9 1x50 0x60"),
+         of_operator("failing_exporters", "0x200", pod="b")],
         {"39m": [], "41m": ["ReconcileFailing namespace=qualtrics-exporter job=qualtrics-exporter"], "61m": []},
     ),
     "an exporter that fails now and then does not fire": Scenario(

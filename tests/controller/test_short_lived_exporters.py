@@ -134,9 +134,14 @@ def test_exporter_that_is_deleted_after_a_write_without_a_reply_is_forgotten(ope
     log = operator.replica.operator.reconciler.store.entry_log
     uid = operator.body(CHANGED)["metadata"]["uid"]
     (key,) = [key for key, _ in operator.replica.operator.queue.known() if key.uid == uid]
-    with pytest.raises(Unreachable), log.change(key) as change:
-        change.unconfirmed.append([])
-        raise Unreachable("no reply")
+
+    def give_up() -> None:
+        with log.change(key) as change:
+            change.unconfirmed.append([])
+            raise Unreachable("no reply")
+
+    with pytest.raises(Unreachable):
+        give_up()
     operator.server.delete(NAMESPACE, CHANGED)
     operator.run(PERIOD_SECONDS / 3600)
     assert remembered(operator, {uid}) == set()

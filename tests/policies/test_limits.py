@@ -47,7 +47,6 @@ class TestActivation:
         assert editor.annotate(name, test_mode="Dry", test_requested_at="1").ok
         assert editor.merge(name, {"spec": {"suspend": True}}).ok
 
-
     def test_only_users_with_the_verb_change_what_a_test_that_delivers_will_send(
         self, manifest: dict[str, Any], editor: User, sender: User
     ) -> None:
@@ -59,7 +58,9 @@ class TestActivation:
 
         def refused(change: dict[str, Any]) -> bool:
             response = editor.merge(name, {"spec": change}, dry_run=True)
-            return response.status == 403 and "a test that e-mails people is requested or in progress" in response.message
+            return (
+                response.status == 403 and "a test that e-mails people is requested or in progress" in response.message
+            )
 
         assert sender.annotate(name, test_mode="Deliver", test_requested_at="1").ok
         assert all(refused(change) for change in changes)

@@ -98,7 +98,11 @@ def test_release_is_refused_if_a_file_does_not_belong_to_the_version(
 def test_every_page_and_sample_that_names_a_version_is_checked() -> None:
     """Otherwise the release after this one would install this one."""
     listed = subprocess.run(
-        ["git", "ls-files", "*.md", "samples", "charts/*/README.md"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["git", "ls-files", "*.md", "samples", "charts/*/README.md"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     pages = [name for name in listed.stdout.splitlines() if (ROOT / name).suffix in (".md", ".yaml")]
     assert {name for name in pages if NAMED.search((ROOT / name).read_text("utf-8"))} == set(PAGES)

@@ -108,9 +108,7 @@ class Operator:
             self._process = fork("tests.support.operator", arguments, environment, self._output, ROOT)
         else:
             command = [sys.executable, "-m", __name__, *arguments]
-            self._process = guarded.start(
-                command, env=environment, stdout=self._output, stderr=self._output, cwd=ROOT
-            )
+            self._process = guarded.start(command, env=environment, stdout=self._output, stderr=self._output, cwd=ROOT)
         self._address_file = address_file
         if ready:
             self.serves()

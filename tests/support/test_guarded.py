@@ -21,8 +21,8 @@ from tests.support.alertmanager import Alertmanager, to_webhook
 from tests.support.prometheus import Prometheus
 
 folder = Path(sys.argv[1])
-with Alertmanager(folder / "a", to_webhook("http://127.0.0.1:9")) as alertmanager, Prometheus(folder / "p") as prometheus:
-    print(alertmanager._process.pid, prometheus._process.pid, flush=True)
+with Alertmanager(folder / "a", to_webhook("http://127.0.0.1:9")) as one, Prometheus(folder / "p") as other:
+    print(one._process.pid, other._process.pid, flush=True)
     sys.stdin.read()
 """
 STARTS_SLEEP = """

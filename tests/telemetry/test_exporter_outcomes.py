@@ -14,7 +14,9 @@ from tests.telemetry.test_exporter_series import EXPECTED, entry, exporter, seri
 
 def last_run(status: dict[str, Any]) -> dict[str, str]:
     """The labels of `last_run_info`."""
-    (labels,) = [dict(labels) for name, labels in shown(series_with(exporter(status=status))) if name == "last_run_info"]
+    (labels,) = [
+        dict(labels) for name, labels in shown(series_with(exporter(status=status))) if name == "last_run_info"
+    ]
     return labels
 
 

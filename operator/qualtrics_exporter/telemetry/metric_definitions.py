@@ -41,8 +41,8 @@ INTERVAL = Definition(
 COUNTED_SINCE = Definition(
     "counted_since_timestamp_seconds",
     "gauge",
-    "Since when slots count: when the exporter was first seen or resumed, when its schedule changed, or when its last dry "
-    "run ended. Absent while suspended, and with spec.dryRun, because a dry run is not a success.",
+    "Since when slots count: when the exporter was first seen or resumed, when its schedule changed, or when its last "
+    "dry run ended. Absent while suspended, and with spec.dryRun, because a dry run is not a success.",
 )
 LAST_SENT = Definition(
     "last_sent_timestamp_seconds",
@@ -55,8 +55,8 @@ LAST_RUN = Definition(
 LAST_RUN_INFO = Definition(
     "last_run_info",
     "gauge",
-    "1 with the result and the reason of the newest entry that is not Skipped, or of the newest one if all are. A slot or "
-    "request that was skipped does not hide that the run before it failed. Tests do not count.",
+    "1 with the result and the reason of the newest entry that is not Skipped, or of the newest one if all are. A slot "
+    "or request that was skipped does not hide that the run before it failed. Tests do not count.",
     ("result", "reason"),
 )
 CONDITION = Definition(
