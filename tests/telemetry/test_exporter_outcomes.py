@@ -41,7 +41,7 @@ def test_a_request_during_a_run_that_fails_leaves_the_failure_in_the_series() ->
     before = Status.model_validate(
         {
             "schedule": "every day at 00:20, UTC",
-            "scheduleSince": "2026-03-01T00:00:00Z",
+            "scheduleSince": "2026-03-02T08:00:00Z",
             "nextScheduleTime": "2026-03-03T00:20:00Z",
             "activeRun": {**run, "holder": "operator", "heartbeatTime": "2026-03-02T09:20:00Z", "step": "Claimed"},
         }
