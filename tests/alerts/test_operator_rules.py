@@ -56,9 +56,9 @@ SCENARIOS = {
                    "values": "0+60x20"}],
         {"16m": ["WatchBlind job=qualtrics-exporter"]},
     ),
-    "without honorLabels, the namespace that is not watched is known too": Scenario(
+    "without honorLabels, a namespace that is not watched fires too, with that of the operator": Scenario(
         [LEADING, one("watch_blind_seconds", "0+60x20", honor_labels=False, namespace="dex", name="")],
-        {"16m": ["WatchBlind namespace=dex job=qualtrics-exporter"]},
+        {"16m": ["WatchBlind namespace=qualtrics-exporter job=qualtrics-exporter"]},
     ),
     "a watch that breaks for a few minutes does not fire": Scenario(
         [LEADING, of_operator("watch_blind_seconds", "0+60x8 0x20")], {"6m": [], "9m": [], "12m": []},
