@@ -21,12 +21,12 @@ from datetime import timedelta
 from typing import Any
 from unittest import mock
 
-from qualtrics_exporter.controller import work_queue
 from qualtrics_exporter.controller.plan import slots
 from qualtrics_exporter.controller.plan.wake import Wake
+from qualtrics_exporter.controller.queue import work_queue
+from qualtrics_exporter.controller.queue.work_item import Turn
 from qualtrics_exporter.controller.reconciler import Reconciler
 from qualtrics_exporter.controller.status.key import Key
-from qualtrics_exporter.controller.work_item import Turn
 from qualtrics_exporter.fair_share import NOBODY, FairQueue, Tenant
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import Status, timestamp

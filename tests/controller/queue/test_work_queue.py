@@ -9,9 +9,9 @@ import pytest
 
 from qualtrics_exporter.controller.kube.errors import Forbidden, NotFound, Refused, Unreachable
 from qualtrics_exporter.controller.plan.wake import NEVER, Wake
+from qualtrics_exporter.controller.queue.work_item import BURST, REFILL_SECONDS, Turn
+from qualtrics_exporter.controller.queue.work_queue import WorkQueue
 from qualtrics_exporter.controller.status.key import Key
-from qualtrics_exporter.controller.work_item import BURST, REFILL_SECONDS, Turn
-from qualtrics_exporter.controller.work_queue import WorkQueue
 from qualtrics_exporter.fair_share import Tenant
 from tests.controller.exporters import at
 from tests.support.clock import SteeredClock
