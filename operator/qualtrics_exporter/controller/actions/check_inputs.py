@@ -21,7 +21,7 @@ from qualtrics_exporter.export.heavy_query import begins_with_export, remembered
 from qualtrics_exporter.export.verdict import Verdict
 from qualtrics_exporter.nexthink.client import NexthinkClient
 from qualtrics_exporter.qualtrics.client import QualtricsClient
-from qualtrics_exporter.remote.errors import ExportError, Permanent, Transient
+from qualtrics_exporter.remote.errors import ExportError, Reported, Transient
 from qualtrics_exporter.remote.time_limit import MAX_STOPPED, OutOfTime, TimeLimit
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.names import EXPIRES_AT
@@ -189,4 +189,4 @@ def found_in_result(status: Status, generation: int) -> ExportError | None:
         since = max(since, test.completion_time)  # the condition may have been False before, for another reason
     if any(e.recipients and e.start_time and e.start_time >= since for e in status.history or []):
         return None
-    return Permanent(reason, condition.message.removesuffix("."), next_step="")  # the message has the next step
+    return Reported(reason, condition.message)
