@@ -61,7 +61,8 @@ async def retry(
             if wait is None or (waited := waited + wait) > LONGEST_TOTAL_PAUSE.total_seconds():
                 raise
             log.info("%s (%s). Retrying in %.0f s.", error.what, error.status or error.reason, wait)
-        await clock.sleep(wait)
+            # Here, so that a time limit that ends the pause knows its cause: `time_limit.pending_failure`.
+            await clock.sleep(wait)
 
 
 def _pause(error: Transient, tries: int, received_tries: int | None = None) -> float | None:
