@@ -28,12 +28,12 @@ class OutOfTime(Exception):
 
 
 def pending_failure(out_of_time: OutOfTime) -> Transient | None:
-    """The failure after which the work waited to try again when its time was up; None if it did not wait for that."""
+    """The failure of the last try of a call that was being repeated when the time was up; None if none was."""
     error = out_of_time.__cause__
     while error:
         if isinstance(error, Transient):
             return error
-        error = error.__cause__ or error.__context__
+        error = error.__cause__
     return None
 
 
