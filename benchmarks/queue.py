@@ -59,7 +59,8 @@ def before(simulation: QueueSimulation) -> Iterator[None]:
     One of 1,000 tasks took up an exporter that was due, and then waited for a place in the pool. A slot was `Missed` if
     that happened more than an hour after it was due.
     """
-    pool, reconcile, missed = asyncio.Semaphore(POOL), Reconciler.reconcile, slots._missed
+    pool, reconcile = asyncio.Semaphore(POOL), Reconciler.reconcile
+    missed: Any = slots._missed
 
     async def in_pool(self: Reconciler, key: Key, turn: Turn) -> Wake:
         if key.name not in simulation.unfinished or turn.waited > STARTING_DEADLINE:

@@ -12,7 +12,15 @@ import sys
 from collections import Counter
 from dataclasses import asdict, dataclass
 
-from benchmarks.queue_simulation import BEGIN, PEOPLE, SLOT, CountingNetwork, QueueSimulation, exporter_spec, idle_status
+from benchmarks.queue_simulation import (
+    BEGIN,
+    PEOPLE,
+    SLOT,
+    CountingNetwork,
+    QueueSimulation,
+    exporter_spec,
+    idle_status,
+)
 from tests.simulation.api_server import Body
 from tests.simulation.clock import EPOCH, true_time
 
