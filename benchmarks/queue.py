@@ -16,7 +16,7 @@ import asyncio
 import contextlib
 import statistics
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 from unittest import mock
@@ -60,7 +60,7 @@ def before(simulation: QueueSimulation) -> Iterator[None]:
     that happened more than an hour after it was due.
     """
     pool, reconcile = asyncio.Semaphore(POOL), Reconciler.reconcile
-    missed: Any = slots._missed
+    missed: Callable[..., Status] = slots._missed
 
     async def in_pool(self: Reconciler, key: Key, turn: Turn) -> Wake:
         if key.name not in simulation.unfinished or turn.waited > STARTING_DEADLINE:
