@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from qualtrics_exporter.controller.kube.errors import Unreachable
-from qualtrics_exporter.controller.wake_heap import WakeHeap
+from qualtrics_exporter.controller.queue.wake_heap import WakeHeap
 from qualtrics_exporter.telemetry.metric_definitions import EXPORTER_METRICS
 from tests.controller.virtual_operator import CHANGED, HEALTHY, NAMESPACE, VirtualOperator
 from tests.simulation.api_server import ApiServer
