@@ -59,7 +59,7 @@ class Entry:
     twice: dict[str, int]
     """The people who got more than one mail in the run of this distribution, with their number of mails."""
     same_run: list[str]
-    """The ids of the other distributions with the same run id."""
+    """The ids of the other distributions of the same run that mailed these people."""
 
     @property
     def due(self) -> datetime:
@@ -105,7 +105,10 @@ class Outbox:
             for field, (name, meaning) in LISTS.items()
             if (addresses := getattr(sent, field)) or field == "recipients"
         ]
-        return Entry(sent, lists, twice, [other.id for other in run if other is not sent])
+        others = [
+            other.id for other in run if other is not sent and not twice.keys().isdisjoint(self._count(other).keys())
+        ]
+        return Entry(sent, lists, twice, others)
 
     def mailed_twice(self, recorder: Recorder) -> int:
         """How many people got more than one mail in the same run."""
