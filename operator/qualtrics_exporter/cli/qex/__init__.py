@@ -5,9 +5,11 @@ Each command has a function of its own name. Its module is imported only when th
     kubectl     runs kubectl, which knows every form of kubeconfig and of credentials
     show        list, status, history, events: commands that only read
     act         run, test, suspend, resume, resolve: commands that change an exporter
+    dashboard   dashboard: serves `cli.console` for the cluster of the user
     wait        wait, and how `act` waits for the outcome of a request
     requests    what a command writes into an exporter, and whether it may, as functions of the object
     views       what a command shows of an exporter, as functions of the object and the time
+    health      the health of an exporter in a few words, and the next step
     tables      columns of text
     completion  completion in the shell, as kubectl asks plugins for it
 """
@@ -31,6 +33,7 @@ COMMANDS = {
     "suspend": ("act", "Start no more slots."),
     "resume": ("act", "Start slots again, from the next one."),
     "resolve": ("act", "Report whether a run that ended Unknown was sent."),
+    "dashboard": ("dashboard", "Show the exporters on a page of this machine."),
     "wait": ("wait", "Wait until an exporter is ready, or until its request or run has ended."),
 }
 

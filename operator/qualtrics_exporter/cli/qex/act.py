@@ -17,14 +17,11 @@ from qualtrics_exporter.cli.qex.wait import LONGEST_WAIT, Polling, observe, outc
 from qualtrics_exporter.cli.report import GOOD, report
 from qualtrics_exporter.cli.streams import say
 from qualtrics_exporter.controller.plan.requests import SETTLEMENT, requested
-from qualtrics_exporter.export.messages import format_people
-from qualtrics_exporter.pages.times import ago, now
+from qualtrics_exporter.pages.times import now
 from qualtrics_exporter.resource.exporter import Exporter
 
 ATTEMPTS = 10
 """How often a conflicting write is tried. The operator may be writing the status at the same time."""
-OLD_COUNT_SECONDS = 24 * 3600
-"""After this time, a count of the people says little about the query now."""
 
 T = TypeVar("T")
 
@@ -53,7 +50,7 @@ def run_command(*, kubectl: Kubectl, name: str, yes: bool, no_wait: bool, timeou
     spec = exporter.spec
     if not (spec and spec.dry_run):
         survey = spec.qualtrics.survey_id if spec else ""
-        _confirm(f"Send survey {survey} to {_people(exporter)}?", exporter, kubectl, yes=yes)
+        _confirm(f"Send survey {survey} to {requests.format_audience(exporter, now())}?", exporter, kubectl, yes=yes)
     request = _write(kubectl, found, lambda fresh: requests.request_run(fresh, now()))
     _finish(kubectl, exporter, request, no_wait=no_wait, timeout=timeout)
 
@@ -126,28 +123,8 @@ def _set_suspended(kubectl: Kubectl, name: str, *, suspend: bool) -> None:
         return
     _write(kubectl, found, lambda fresh: requests.suspension(fresh, suspend=suspend))
     click.echo(f"{name} is {state} now.")
-    if tool := _gitops_tool(found):
+    if tool := requests.gitops_tool(found):
         say(f"{tool} manages this exporter and may revert the change. Make it in Git, too.")
-
-
-def _gitops_tool(exporter: dict[str, Any]) -> str | None:
-    """The GitOps tool that applied the exporter, by the labels and annotations that such tools set."""
-    metadata = exporter["metadata"]
-    keys = {*(metadata.get("labels") or {}), *(metadata.get("annotations") or {})}
-    if any(key.startswith(("kustomize.toolkit.fluxcd.io/", "helm.toolkit.fluxcd.io/")) for key in keys):
-        return "Flux"
-    return "Argo CD" if any(key.startswith("argocd.argoproj.io/") for key in keys) else None
-
-
-def _people(exporter: Exporter) -> str:
-    """How many people a run mails, as far as it is known."""
-    count, at = requests.audience(exporter), now()
-    test = f"`kubectl qex test {exporter.name}` counts them without sending"
-    if count is None:
-        return f"all people of the query (nobody has counted them yet: {test})"
-    found = f"about {format_people(count.people)} (counted {ago(count.counted, at)} by a {count.by}"
-    old = (at - count.counted).total_seconds() > OLD_COUNT_SECONDS
-    return f"{found}: {test})" if old else f"{found})"
 
 
 def _confirm(question: str, exporter: Exporter, kubectl: Kubectl, *, yes: bool) -> None:
@@ -167,15 +144,11 @@ def _write(kubectl: Kubectl, found: dict[str, Any], change: Callable[[Exporter],
 
     The uid must stay the same, because the user confirmed for that object. Raises `Failed` and ClickException.
     """
-    uid = found["metadata"]["uid"]
-    generation = found["metadata"].get("generation")
+    before = Exporter.from_object(found)
     for attempt in range(ATTEMPTS):
         if attempt:
             found = kubectl.get(found["metadata"]["name"])
-            if found["metadata"]["uid"] != uid:
-                raise Failed("the exporter was deleted, and another one has its name now. Nothing was changed.")
-            if found["metadata"].get("generation") != generation:
-                raise Failed("somebody has changed the exporter in the meantime. Nothing was requested. Look again.")
+            _checked(lambda: requests.check_unchanged(before.uid, before.generation, Exporter.from_object(found)))  # noqa: B023 - called at once
         wanted = _checked(lambda: change(Exporter.from_object(found)))  # noqa: B023 - called at once
         patch: Patch | None = wanted.patch if isinstance(wanted, Request) else wanted  # type: ignore[assignment]
         if patch is None:

@@ -49,7 +49,7 @@ class Kubectl:
         command = [program, *arguments, *self.flags, *namespace]
         done = subprocess.run(command, input=input, capture_output=True, text=True, check=False)  # noqa: S603
         if done.returncode != 0:
-            raise _failure(done.stderr)
+            raise failure(done.stderr)
         return done.stdout
 
     def get(self, name: str) -> dict[str, Any]:
@@ -78,14 +78,21 @@ class Kubectl:
 
     def cluster(self) -> str:
         """How the user knows the cluster: the context and the name of its cluster in the kubeconfig."""
-        config = _object(self.call("config", "view", "--minify", "--output", "json"))
-        contexts = config.get("contexts") or [{}]
-        context = contexts[0]
+        context = self._context()
         cluster = (context.get("context") or {}).get("cluster")
         return f"{cluster} (context {context.get('name')})" if cluster else "this cluster"
 
+    def context_namespace(self) -> str:
+        """The namespace of the current context."""
+        return str((self._context().get("context") or {}).get("namespace") or "default")
 
-def _failure(errors: str) -> Failed:
+    def _context(self) -> Mapping[str, Any]:
+        config = _object(self.call("config", "view", "--minify", "--output", "json"))
+        contexts: list[Mapping[str, Any]] = config.get("contexts") or [{}]
+        return contexts[0]
+
+
+def failure(errors: str) -> Failed:
     """The error of kubectl as a sentence that says what to do."""
     lines = [line for line in errors.strip().splitlines() if line and not line.startswith(("E0", "E1", "W0", "W1"))]
     text = (lines or errors.strip().splitlines() or ["kubectl failed without a message"])[-1]
@@ -93,16 +100,20 @@ def _failure(errors: str) -> Failed:
     if "doesn't have a resource type" in text:
         return Failed(f"{text}: the CRD of qualtrics-exporter is not installed in this cluster, or you may not see it.")
     if match := _FROM_SERVER.match(text):
-        cause, said = match[1], text[match.end() :]
-        step = {
-            "Forbidden": "Ask an administrator of the namespace for this permission.",
-            "NotFound": "`kubectl qex list -A` shows what exists.",
-            "Unauthorized": "Your login may have expired: log in again.",
-        }.get(cause)
-        return Failed(" ".join(filter(None, (f"{said}.", step))), cause)
+        return refusal(match[1], text[match.end() :])
     if "must be logged in to the server" in text or "Unauthorized" in text:
         return Failed(f"{text}. Your login may have expired: log in again.", "Unauthorized")
     return Failed(f"{text}.")
+
+
+def refusal(cause: str, said: str) -> Failed:
+    """What the API server refused, with the next step. `cause` is the reason of its answer, such as NotFound."""
+    step = {
+        "Forbidden": "Ask an administrator of the namespace for this permission.",
+        "NotFound": "`kubectl qex list -A` shows what exists.",
+        "Unauthorized": "Your login may have expired: log in again.",
+    }.get(cause)
+    return Failed(" ".join(filter(None, (f"{said.rstrip('.')}.", step))), cause)
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -18,21 +18,28 @@ function say(text) {
   connection.hidden = !text
 }
 
+const liveIds = page => [...page.querySelectorAll("[data-live]")].map(each => each.id).join()
+
 // Replace each part of the page that the server marks as live, if it has changed. The focus and open details stay.
 function update(fresh) {
+  document.title = fresh.title
+  if (liveIds(fresh) !== liveIds(document)) {
+    document.getElementById("main").replaceWith(document.adoptNode(fresh.getElementById("main")))
+    return
+  }
   for (const old of document.querySelectorAll("[data-live]")) {
     const now = fresh.getElementById(old.id)
-    if (!now || now.outerHTML === old.dataset.seen) continue
-    const seen = now.outerHTML
+    const text = now.outerHTML
+    if (text === seen.get(old.id)) continue
+    seen.set(old.id, text)
     const focused = old.contains(document.activeElement) ? document.activeElement.id : ""
     const open = [...old.querySelectorAll("details[open][id]")].map(each => each.id)
     old.replaceWith(document.adoptNode(now))
-    now.dataset.seen = seen
     for (const id of open) document.getElementById(id)?.setAttribute("open", "")
     if (focused) document.getElementById(focused)?.focus({ preventScroll: true })
   }
-  document.title = fresh.title
 }
+const seen = new Map() // the text of each live part, as the server sent it last
 
 let loading = false
 let again = false
@@ -40,9 +47,11 @@ async function refresh() {
   if (loading) { again = true; return }
   loading = true
   try {
-    const response = await fetch(location.href, { headers: { Accept: "text/html" } })
-    update(new DOMParser().parseFromString(await response.text(), "text/html"))
+    const response = await fetch(body.dataset.page ?? location.href, { headers: { Accept: "text/html" } })
+    const fresh = new DOMParser().parseFromString(await response.text(), "text/html")
     if (response.status === 403) say("This page is not valid any more. Start the program again, and open its new address.")
+    else if (response.status >= 500) say(fresh.querySelector(".notice:not([hidden])")?.textContent ?? "The page cannot be updated.")
+    else { say(""); update(fresh) }
   } catch {
     // The stream of changes reports a server that does not answer.
   } finally {
