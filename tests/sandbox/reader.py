@@ -8,7 +8,7 @@ import httpx
 class _Text(HTMLParser):
     """The text of a page as a reader sees it, with a space between elements."""
 
-    VOID = ("script", "style", "title", "option", "meter")
+    UNSEEN = ("script", "style", "title", "option", "meter")
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -17,11 +17,11 @@ class _Text(HTMLParser):
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self._unseen += tag in self.VOID
+        self._unseen += tag in self.UNSEEN
         self.words += [value or "" for name, value in attrs if name == "value" and tag == "input"]
 
     def handle_endtag(self, tag: str) -> None:
-        self._unseen -= tag in self.VOID
+        self._unseen -= tag in self.UNSEEN
 
     def handle_data(self, data: str) -> None:
         if not self._unseen:
@@ -43,9 +43,11 @@ class Reader:
         """The text of a page, with a space between words. Markup that is shown as text is in it."""
         return text_of((await self.get(path)).text)
 
-    async def post(self, path: str, headers: dict[str, str] | None = None, **form: str) -> httpx.Response:
-        headers = {"Origin": self.origin, "Sec-Fetch-Site": "same-origin"} if headers is None else headers
-        return await self.http.post(self.url + path, data=form, headers=headers)
+    async def post(self, path: str, origin: dict[str, str] | None = None, **form: str) -> httpx.Response:
+        """Send a form. `origin` replaces the headers with which a browser says where the form is from."""
+        if origin is None:
+            origin = {"Origin": self.origin, "Sec-Fetch-Site": "same-origin"}
+        return await self.http.post(self.url + path, data=form, headers=origin)
 
 
 def text_of(html: str) -> str:

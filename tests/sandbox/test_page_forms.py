@@ -56,7 +56,7 @@ async def test_faults_show_how_often_they_hit_until_they_are_used_up(
     page = await reader.text(FAULTS)
     assert "Qualtrics limits requests active" in page
     assert "Hit 1 request of 3." in page
-    assert "GET /API/v3/whoami" in page
+    assert "qualtrics.whoami 429 " in page
     for _ in range(2):
         await qualtrics.get("/whoami")
     page = await reader.text(FAULTS)

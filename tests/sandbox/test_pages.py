@@ -11,12 +11,18 @@ import pytest
 
 from qualtrics_exporter.sandbox import Query, Sandbox
 from qualtrics_exporter.sandbox.changes import Changes
+from tests.remote.clock import StillClock
 from tests.sandbox.caller import NexthinkCaller, QualtricsCaller, format_time
 from tests.sandbox.reader import Reader
-from tests.support.clock import SteeredClock
 from tests.support.waiting import HANG_SECONDS
 
 ANA, BEN = "ana@example.com", "ben@example.com"
+
+
+@pytest.fixture
+def clock() -> StillClock:
+    """Replaces the clock of the folder, so that times and rate limits are exact on a machine of any speed."""
+    return StillClock()
 
 
 @pytest.fixture
@@ -82,10 +88,10 @@ async def test_person_who_is_mailed_twice_by_one_distribution_is_named_in_words(
 
 
 async def test_person_who_is_mailed_by_two_distributions_of_a_run_is_named_in_words(
-    qualtrics: QualtricsCaller, reader: Reader, clock: SteeredClock
+    qualtrics: QualtricsCaller, reader: Reader, clock: StillClock
 ) -> None:
     first = await qualtrics.send(await qualtrics.batch_with(ANA, BEN))
-    clock.advance(timedelta(hours=12).total_seconds())
+    clock.passed += timedelta(hours=12).total_seconds()
     await qualtrics.log_in("qualtrics")
     second = await qualtrics.send(await qualtrics.batch_with(BEN, "chiara@example.com"))
     page = await reader.text(f"/outbox/{first}")
@@ -110,16 +116,17 @@ async def test_outbox_has_pages_of_20_distributions(qualtrics: QualtricsCaller, 
     pages = {number: await reader.text(f"/outbox?page={number}") for number in ("1", "2", "99", "-1", "x")}
     assert [pages["1"].count(f"Id {id_}") for id_ in ids] == [0] + [1] * 20
     assert [pages["2"].count(f"Id {id_}") for id_ in ids] == [1] + [0] * 20
-    assert pages["99"] == pages["2"]
-    assert pages["-1"] == pages["x"] == pages["1"]
+    assert [page.partition("Page ")[2][:6] for page in pages.values()] == [
+        *("1 of 2", "2 of 2", "2 of 2", "1 of 2", "1 of 2")
+    ]
 
 
 async def test_search_says_how_often_somebody_was_mailed(
-    qualtrics: QualtricsCaller, reader: Reader, clock: SteeredClock
+    qualtrics: QualtricsCaller, reader: Reader, clock: StillClock
 ) -> None:
     await qualtrics.send(await qualtrics.batch_with(ANA, BEN))
     await qualtrics.send(await qualtrics.batch_with("Ana@example.com"))
-    clock.advance(timedelta(hours=12).total_seconds())
+    clock.passed += timedelta(hours=12).total_seconds()
     await qualtrics.log_in("qualtrics")
     await qualtrics.send(await qualtrics.batch_with(ANA, "diana@example.com"))
     await qualtrics.batch_with("eva@example.com")
@@ -137,7 +144,7 @@ async def test_search_says_how_often_somebody_was_mailed(
 
 
 async def test_distribution_waits_for_its_send_date_and_the_pages_notice_when_it_comes(
-    qualtrics: QualtricsCaller, sandbox: Sandbox, reader: Reader, clock: SteeredClock
+    qualtrics: QualtricsCaller, sandbox: Sandbox, reader: Reader, clock: StillClock
 ) -> None:
     later = format_time(clock.now() + timedelta(hours=1))
     sent = await qualtrics.send(await qualtrics.batch_with(ANA), sendDate=later)
@@ -146,7 +153,7 @@ async def test_distribution_waits_for_its_send_date_and_the_pages_notice_when_it
     changes = Changes(sandbox)
     before = changes.revision()
     assert changes.revision() == before
-    clock.advance(3600)
+    clock.passed += 3600
     assert changes.revision() != before
     assert ANA in await reader.text(f"/outbox/{sent}")
 
@@ -156,7 +163,7 @@ async def test_distribution_that_does_not_exist_is_a_404(reader: Reader) -> None
 
 
 async def test_limits_show_how_much_of_each_is_used_now(
-    qualtrics: QualtricsCaller, nexthink: NexthinkCaller, reader: Reader, clock: SteeredClock
+    qualtrics: QualtricsCaller, nexthink: NexthinkCaller, reader: Reader, clock: StillClock
 ) -> None:
     await nexthink.execute()
     await qualtrics.create_batch()
@@ -164,13 +171,13 @@ async def test_limits_show_how_much_of_each_is_used_now(
     page = await reader.text("/pages/limits")
     for row in (
         "Queries per second Nexthink 1 1",
-        "Queries per day Nexthink 1 50,000",
-        "Requests per minute Qualtrics 2 3,000",
+        "Queries per day Nexthink 1 50 000",
+        "Requests per minute Qualtrics 2 3 000",
         "create_batch per minute Qualtrics 1 500",
         "Imports in progress Qualtrics 0 125",
     ):
-        assert row in page.replace("\u202f", ",")
-    clock.advance(60)
+        assert row in page
+    clock.passed += 60
     page = await reader.text("/pages/limits")
     assert "Queries per second Nexthink 0 1" in page
     assert "create_batch per minute Qualtrics 0 500" in page
@@ -181,9 +188,9 @@ async def test_limits_show_how_much_of_each_is_used_now(
 async def test_queries_show_their_people_without_duplicates(sandbox: Sandbox, reader: Reader) -> None:
     sandbox.account.add_query(Query.generated("#many", 1_000_000))
     sandbox.account.add_query(Query("#made", ["x"], lambda: [["x"]]))
-    page = (await reader.text("/pages/queries")).replace("\u202f", ",")
+    page = await reader.text("/pages/queries")
     assert "#teams_rollout 6 people 8 rows" in page
-    assert "#many 1,000,000 people 1,000,000 rows" in page
+    assert "#many 1 000 000 people 1 000 000 rows" in page
     assert "#made People known when it is executed" in page
     assert "Last year's survey SV_oldSurvey00001 not active" in page
 
@@ -218,7 +225,7 @@ async def test_stream_sends_a_new_revision_after_a_change(
 async def test_stopping_the_sandbox_ends_the_stream(sandbox: Sandbox, stream: AsyncIterator[str]) -> None:
     assert await anext(stream)
     await sandbox.stop()
-    assert [line async for line in stream] == []
+    assert [line async for line in stream if not line.startswith("data: ")] == [], "it ends without an error"
     await sandbox.start()
 
 

@@ -55,7 +55,7 @@ class Query:
         return cls(query_id, [EMAIL], GeneratedPeople(count))
 
     def size(self) -> tuple[int, int] | None:
-        """The numbers of rows and of people, without duplicates. None if the rows are known only when it is executed."""
+        """The numbers of rows and of different people. None if the rows are known only when it is executed."""
         if isinstance(self.rows, GeneratedPeople):
             return self.rows.count, self.rows.count
         if callable(self.rows):

@@ -46,7 +46,7 @@ class Changes:
         return response
 
     def revision(self) -> str:
-        """Differs after each change, also after one that only time makes: a send date, a request that leaves a window."""
+        """Differs after each change, also after one that time makes: a send date, a request that leaves a window."""
         services = self._services
         mailed = sum(sent.mailed for sent in services.recorder.distributions)
         used = sum(use.used for use in services.uses())

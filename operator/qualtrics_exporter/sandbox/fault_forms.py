@@ -1,4 +1,4 @@
-"""Faults for people: a few kinds that the page of the sandbox offers, descriptions of faults, and the form of all fields."""
+"""Faults for people: kinds that the page of the sandbox offers, descriptions of faults, and the form of all fields."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -160,7 +160,9 @@ class NexthinkApi:
         """How much of the rate limits is used now."""
         limits = self._account.limits
         return [
-            Use("nexthink_queries_per_second", limits.nexthink_queries_per_second, self._windows.used("second", SECOND)),
+            Use(
+                "nexthink_queries_per_second", limits.nexthink_queries_per_second, self._windows.used("second", SECOND)
+            ),
             Use("nexthink_calls_per_day", limits.nexthink_calls_per_day, self._windows.used("day", DAY)),
         ]
 

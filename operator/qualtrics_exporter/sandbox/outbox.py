@@ -97,7 +97,9 @@ class Outbox:
     def entry(self, recorder: Recorder, sent: SentDistribution, limit: int = MAX_ADDRESSES) -> Entry:
         """A distribution, with the first addresses of each list."""
         run = [
-            other for other in recorder.distributions if other is sent or not set(sent.run_ids).isdisjoint(other.run_ids)
+            other
+            for other in recorder.distributions
+            if other is sent or not set(sent.run_ids).isdisjoint(other.run_ids)
         ]
         twice = {address: mails for address, mails in self._twice(run).items() if address in self._count(sent)}
         lists = [

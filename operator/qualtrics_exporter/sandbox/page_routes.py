@@ -25,7 +25,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 BASE = "/_sandbox/"
 LINKS = {"outbox": "Outbox", "pages/faults": "Faults", "pages/limits": "Limits", "pages/queries": "Queries"}
-LAST_REQUESTS = 20
+LAST_REQUESTS = 15
 """How many requests the page of faults shows."""
 
 DONE = {
@@ -160,7 +160,8 @@ class PageRoutes:
             status,
             current="pages/faults",
             faults=[
-                (fault, fault_forms.title(fault), fault_forms.describe(fault)) for fault in services.faults.added()[::-1]
+                (fault, fault_forms.title(fault), fault_forms.describe(fault))
+                for fault in services.faults.added()[::-1]
             ],
             held=services.faults.held_operations(),
             calls=services.recorder.calls[: -LAST_REQUESTS - 1 : -1],

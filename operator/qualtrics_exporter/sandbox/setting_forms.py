@@ -91,7 +91,9 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
     "Limits of Nexthink": (
         Setting("limits.nexthink_queries_per_second", "Queries per second", f"Executions and exports. {NO_LIMIT}"),
         Setting("limits.nexthink_calls_per_day", "Queries per day", NO_LIMIT),
-        Setting("limits.nexthink_execute_rows", "Rows of an execution", f"More are cut without a sign of it. {NO_LIMIT}"),
+        Setting(
+            "limits.nexthink_execute_rows", "Rows of an execution", f"More are cut without a sign of it. {NO_LIMIT}"
+        ),
         Setting("limits.nexthink_export_rows", "Rows of an export", NO_LIMIT),
         Setting("limits.nexthink_retry_after", "Retry-After of a 429"),
     ),
@@ -103,7 +105,9 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
     "Sends and their results": (
         Setting("list_lag_seconds", "Seconds until a list shows a new distribution"),
         Setting("delivery_seconds", "Seconds until a distribution has its statistics"),
-        Setting("suppression_hours", "Hours without the same mail", "Qualtrics blocks it for people who already got it."),
+        Setting(
+            "suppression_hours", "Hours without the same mail", "Qualtrics blocks it for people who already got it."
+        ),
         Setting("batch_echo", "Where a distribution shows its batch", "In lists too, in a read by id, or never."),
         Setting("own_domains", "More domains for the sender", "One a line."),
         Setting("opted_out_addresses", "People who opted out", "One address a line."),
@@ -112,7 +116,7 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
     "Imports": (
         Setting("import_polls", "Requests for the status until an import ends"),
         Setting("import_seconds", "Seconds until an import ends", "Whichever is first."),
-        Setting("import_seconds_per_thousand", "More seconds for each thousand people", "If not 0, only the time counts."),
+        Setting("import_seconds_per_thousand", "More seconds for each thousand people", "If not 0, only time counts."),
         Setting("import_ends", "How an import ends"),
         Setting("busy_list", "A second import into a list", "It is queued, or refused with a 429."),
         Setting("refused_addresses", "Addresses that an import refuses", "One a line."),
@@ -154,9 +158,7 @@ def texts(account: Account) -> dict[str, str]:
     limits = shown.pop("limits")
     values = {**shown, **{f"limits.{name}": value for name, value in limits.items()}}
     values |= {f"limits.{ENDPOINTS}.{name}": value for name, value in limits[ENDPOINTS].items()}
-    return {
-        each.name: each.text(values.get(each.name)) for settings in groups(account).values() for each in settings
-    }
+    return {each.name: each.text(values.get(each.name)) for settings in groups(account).values() for each in settings}
 
 
 def change(account: Account, form: Mapping[str, str]) -> dict[str, str]:
