@@ -184,7 +184,7 @@ async def test_form_changes_settings_and_limits(account: Account, reader: Reader
     assert (limits.nexthink_queries_per_second, limits.qualtrics_jobs) == (None, 7)
     assert limits.qualtrics_endpoints_per_minute == {"create_batch": 0}
     page = await reader.text(LIMITS)
-    assert "create_batch per minute Qualtrics 0 0" in page
+    assert "create_batch per minute Qualtrics 0 of 0" in page
     await reader.post(LIMITS, action="defaults")
     assert show_settings(account) == show_settings(Account.default())
 

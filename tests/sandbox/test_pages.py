@@ -170,19 +170,19 @@ async def test_limits_show_how_much_of_each_is_used_now(
     await qualtrics.get("/whoami")
     page = await reader.text("/pages/limits")
     for row in (
-        "Queries per second Nexthink 1 1",
-        "Queries per day Nexthink 1 50 000",
-        "Requests per minute Qualtrics 2 3 000",
-        "create_batch per minute Qualtrics 1 500",
-        "Imports in progress Qualtrics 0 125",
+        "Queries per second Nexthink 1 of 1 ",
+        "Queries per day Nexthink 1 of 50 000",
+        "Requests per minute Qualtrics 2 of 3 000",
+        "create_batch per minute Qualtrics 1 of 500",
+        "Imports in progress Qualtrics 0 of 125",
     ):
         assert row in page
     clock.passed += 60
     page = await reader.text("/pages/limits")
-    assert "Queries per second Nexthink 0 1" in page
-    assert "create_batch per minute Qualtrics 0 500" in page
+    assert "Queries per second Nexthink 0 of 1 " in page
+    assert "create_batch per minute Qualtrics 0 of 500" in page
     await reader.post("/pages/limits", action="off")
-    assert "Queries per second Nexthink not counted none" in await reader.text("/pages/limits")
+    assert "Queries per second Nexthink no limit" in await reader.text("/pages/limits")
 
 
 async def test_queries_show_their_people_without_duplicates(sandbox: Sandbox, reader: Reader) -> None:

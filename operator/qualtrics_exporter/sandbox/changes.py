@@ -4,6 +4,7 @@ Each event is a revision. A page loads itself again when the revision differs fr
 """
 
 import asyncio
+from contextlib import suppress
 
 from aiohttp import web
 
@@ -21,11 +22,11 @@ class Changes:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._closed = False
+        self._closed = asyncio.Event()
 
     def close(self) -> None:
         """End all streams."""
-        self._closed = True
+        self._closed.set()
         self._services.changed.notify_all()
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
@@ -35,11 +36,10 @@ class Changes:
         await response.prepare(request)
         sent = None
         try:
-            while not self._closed:
+            while not self._closed.is_set():
                 seen, revision = self._services.changed.notifications, self.revision()
                 await response.write(f"data: {revision}\n\n".encode() if revision != sent else b": keep-alive\n\n")
                 sent = revision
-                await asyncio.sleep(MIN_SECONDS)
                 await self._next(seen)
         except ConnectionError:
             pass  # the client has gone
@@ -53,9 +53,10 @@ class Changes:
         return f"{services.changed.notifications}.{mailed}.{used}"
 
     async def _next(self, seen: int) -> None:
-        """Wait for the next notification, but not too long."""
+        """Wait for the next notification, within limits. Return at once when streams are closed."""
         changed = self._services.changed
-        try:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(MIN_SECONDS):
+                await self._closed.wait()
+        with suppress(TimeoutError):
             await changed.wait_for(lambda: changed.notifications != seen, timeout=KEEP_ALIVE_SECONDS)
-        except TimeoutError:
-            return
