@@ -14,7 +14,6 @@ from qualtrics_exporter.sandbox.changes import Changes
 from tests.remote.clock import StillClock
 from tests.sandbox.caller import NexthinkCaller, QualtricsCaller, format_time
 from tests.sandbox.reader import Reader
-from tests.support.waiting import HANG_SECONDS
 
 ANA, BEN = "ana@example.com", "ben@example.com"
 
@@ -198,8 +197,7 @@ async def test_queries_show_their_people_without_duplicates(sandbox: Sandbox, re
 @pytest.fixture
 async def stream(sandbox: Sandbox, http: httpx.AsyncClient) -> AsyncIterator[AsyncIterator[str]]:
     """The events of the stream of changes."""
-    timeout = httpx.Timeout(HANG_SECONDS)
-    async with http.stream("GET", f"{sandbox.qualtrics_url}/_sandbox/changes", timeout=timeout) as reply:
+    async with http.stream("GET", f"{sandbox.qualtrics_url}/_sandbox/changes") as reply:
         assert reply.headers["content-type"].startswith("text/event-stream")
         lines = reply.aiter_lines()
         yield (line async for line in lines if line.startswith("data: "))

@@ -14,6 +14,7 @@ from tests.conftest import skip_outside_ci
 from tests.sandbox.caller import QualtricsCaller
 from tests.support.browser import DESKTOP, PHONE, Visit, browser, unsupported_reason, visit
 from tests.support.loop_thread import LoopThread, closed
+from tests.support.waiting import HANG_SECONDS
 
 HOSTILE = {
     "fromName": "<i>HR</i>",
@@ -37,7 +38,7 @@ class Running:
         """What a client with an access token does, and its result."""
 
         async def call() -> Any:
-            async with httpx.AsyncClient(trust_env=False) as http:
+            async with httpx.AsyncClient(trust_env=False, timeout=HANG_SECONDS) as http:
                 caller = QualtricsCaller(self.sandbox, http)
                 await caller.log_in("qualtrics")
                 return await work(caller)
