@@ -6,7 +6,7 @@ most sandboxes serve none.
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from functools import cached_property
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
@@ -66,18 +66,10 @@ class PageRoutes:
         """End the streams of changes."""
         self._changes.close()
 
-    @cached_property
-    def _pages(self) -> "Pages":
-        from qualtrics_exporter.pages.rendering import Pages
-
-        return Pages(
-            "qualtrics_exporter.sandbox", base=BASE, brand="Sandbox", links=LINKS, where="No mail leaves the sandbox."
-        )
-
     def _render(self, request: web.Request, template: str, status: int = 200, **values: Any) -> web.Response:
         now, zone = self._services.clock.now(), serving.zone_of(request)
         done = DONE.get(request.query.get("done", ""), "")
-        return serving.html(self._pages.render(template, now=now, zone=zone, **{"done": done, **values}), status)
+        return serving.html(_pages().render(template, now=now, zone=zone, **{"done": done, **values}), status)
 
     def _own_form(self, handler: Handler) -> Handler:
         """Refuse a form of another site with a 403."""
@@ -253,6 +245,15 @@ class PageRoutes:
         return self._render(
             request, "queries.html", current="pages/queries", account=self._services.account, services=self._services
         )
+
+
+@cache
+def _pages() -> "Pages":
+    """The templates. All sandboxes of a process share them."""
+    from qualtrics_exporter.pages.rendering import Pages
+
+    where = "No mail leaves the sandbox."
+    return Pages("qualtrics_exporter.sandbox", base=BASE, brand="Sandbox", links=LINKS, where=where)
 
 
 async def _read_form(request: web.Request) -> dict[str, str]:
