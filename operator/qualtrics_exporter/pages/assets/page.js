@@ -6,9 +6,11 @@ const connection = document.getElementById("connection")
 
 // Times are in the zone of the reader. The server reads it from this cookie.
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone
+let reloading = false
 if (zone && zone !== body.dataset.zone && !document.cookie.includes(`zone=${zone}`)) {
   document.cookie = `zone=${zone}; path=${body.dataset.base}; SameSite=Strict`
-  if (document.cookie.includes(`zone=${zone}`)) location.reload()
+  reloading = document.cookie.includes(`zone=${zone}`)
+  if (reloading) location.reload()
 }
 
 function say(text) {
@@ -58,7 +60,7 @@ async function refresh() {
   }
 }
 
-if (body.dataset.changes) {
+if (body.dataset.changes && !reloading) {
   const changes = new EventSource(body.dataset.changes)
   let revision = null
   changes.onmessage = message => {
