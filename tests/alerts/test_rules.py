@@ -71,7 +71,10 @@ SCENARIOS = {
     "an exporter that is suspended while its alert is pending has none at once": Scenario(
         [LEADING, INTERVAL, one("counted_since_timestamp_seconds", "0x100"), one("suspended", "0x43 1x60")],
         {"46m": [], "60m": []},
-        pending={"43m": [f"NotSent {EXPORTER}"], **{key: [f"SuspensionForgotten {EXPORTER}"] for key in ("44m", "45m")}},
+        pending={
+            "43m": [f"NotSent {EXPORTER}"],
+            **{key: [f"SuspensionForgotten {EXPORTER}"] for key in ("44m", "45m")},
+        },
     ),
     "a success in the future, of a clock that was ahead, does not hide that nothing was sent since": Scenario(
         [LEADING, INTERVAL, one("counted_since_timestamp_seconds", "0x100"),
