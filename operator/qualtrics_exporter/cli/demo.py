@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
 from qualtrics_exporter.cli.local_setup import check_tls, temporary_folder
 from qualtrics_exporter.cli.manifests import Secrets
 from qualtrics_exporter.cli.report import report
 from qualtrics_exporter.cli.sandbox import secrets
 from qualtrics_exporter.cli.without_cluster import Export
+from qualtrics_exporter.cli.written_yaml import to_yaml
 from qualtrics_exporter.clock import SystemClock
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.names import GROUP, KIND, VERSION
@@ -41,7 +41,7 @@ def demo() -> None:
     account = Account.default()
     manifest = exporter_manifest(account)
     click.echo("An exporter, as you would apply it to a cluster:\n")
-    click.echo(_indented(_yaml(manifest)))
+    click.echo(_indented(to_yaml(manifest).rstrip()))
     rows = [str(address or "(none)") for (address,) in account.queries[account.query_id].stream()]
     click.echo(f"\nIts query returns {len(rows)} rows:\n\n{_indented(', '.join(rows))}\n")
     entry, sent = asyncio.run(_export(account, manifest))
@@ -93,20 +93,6 @@ def _lines(sent: SentDistribution) -> Iterator[str]:
     yield f"  Subject: {sent.subject}"
     for address in sent.recipients:
         yield f"  To:      {address}"
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes text of several lines as a block."""
-
-
-_Dumper.add_representer(
-    str,
-    lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None),
-)
-
-
-def _yaml(document: dict[str, Any]) -> str:
-    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=100).rstrip()
 
 
 def _indented(text: str) -> str:

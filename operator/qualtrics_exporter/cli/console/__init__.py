@@ -11,5 +11,10 @@ rows        the list: one row for each exporter; search, filter, order, as pure 
 snapshot    the rows as they are now, and a signal when they change
 exporter_page  what the page of one exporter shows
 charts      the history of an exporter as shapes of a chart, as pure functions
+form_views     the handlers of the form, which makes the manifest of an exporter and writes nothing
+form           the form and the manifest, each made from the other
+form_fields    which fields the form has, and where
+form_check     the findings about a form, at their fields
+form_open      reads the manifests that a user opens in the form
 templates/  the pages
 """

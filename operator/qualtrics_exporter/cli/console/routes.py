@@ -13,6 +13,7 @@ from aiohttp import web
 from qualtrics_exporter.cli.console import actions, rows
 from qualtrics_exporter.cli.console.actions import Confirmed
 from qualtrics_exporter.cli.console.exporter_page import exporter_page
+from qualtrics_exporter.cli.console.form_views import NEW, FormViews
 from qualtrics_exporter.cli.console.rows import Choice
 from qualtrics_exporter.cli.console.source import Event, Object, Source
 from qualtrics_exporter.cli.qex import requests
@@ -24,7 +25,7 @@ from qualtrics_exporter.pages import serving
 from qualtrics_exporter.pages.rendering import Pages
 from qualtrics_exporter.resource.exporter import Exporter
 
-LINKS = {"": "Exporters"}
+LINKS = {"": "Exporters", NEW: "New exporter"}
 HEARTBEAT_SECONDS = 15
 """Between two comments in the stream of changes, by which both sides notice a lost connection."""
 QUIET_SECONDS = 0.3
@@ -43,6 +44,7 @@ class Console:
         self._clock = clock
         package = "qualtrics_exporter.cli.console"
         self._pages = Pages(package, base=base, brand="Qualtrics exporters", links=LINKS, where=source.where)
+        self.form = FormViews(self._page, lambda request: _zone(request.cookies), clock)
 
     # The list.
 
@@ -85,6 +87,10 @@ class Console:
 
     async def exporter(self, request: web.Request) -> web.StreamResponse:
         return await self._exporter_page(request, await self._get(request))
+
+    async def edit(self, request: web.Request) -> web.StreamResponse:
+        """The form with this exporter."""
+        return await self.form.edit(request, await self._get(request))
 
     async def confirm_run(self, request: web.Request) -> web.StreamResponse:
         return await self._confirm(request, "run")
