@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
+from tests.cli.conftest import Program
 from tests.cli.qex import Qex
 from tests.conftest import skip_outside_ci
 from tests.console.dashboard import Dashboard, dashboard
@@ -28,3 +29,11 @@ def console(stage: Stage, tmp_path: Path) -> Iterator[Dashboard]:
     home.mkdir()
     with dashboard(Qex(stage.cluster.kubeconfig, home, stage.namespace), "--namespace", stage.namespace) as started:
         yield started
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Program:
+    """The installed program, in an empty home directory."""
+    home = tmp_path / "home"
+    home.mkdir()
+    return Program(home, {})
