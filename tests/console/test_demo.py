@@ -73,6 +73,7 @@ def test_run_now_sends_one_distribution_into_the_sandbox(seen: Visit) -> None:
     assert seen.violations() == []
 
 
+@pytest.mark.long
 def test_test_with_delivery_sends_to_the_people_of_the_sandbox(seen: Visit) -> None:
     page = seen.page
     page.get_by_role("link", name="Test with delivery").click()
@@ -82,6 +83,7 @@ def test_test_with_delivery_sends_to_the_people_of_the_sandbox(seen: Visit) -> N
     assert sorted(sent["recipients"]) == sorted(PEOPLE)
 
 
+@pytest.mark.long
 def test_suspended_exporter_of_the_demo_does_not_run(seen: Visit) -> None:
     page = seen.page
     page.get_by_role("button", name="Suspend").click()
@@ -94,6 +96,7 @@ def test_suspended_exporter_of_the_demo_does_not_run(seen: Visit) -> None:
     assert outbox(page) == []
 
 
+@pytest.mark.long
 def test_lost_reply_to_a_send_ends_in_one_mail_to_each_person(seen: Visit) -> None:
     page = seen.page
     address = page.locator("#outbox").get_attribute("href") or ""

@@ -20,6 +20,7 @@ SHOWN = re.compile(r"!\[([^\]]*)\]\(([^)]*pictures/[^)]+)\)")
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 
 
+@pytest.mark.long
 def test_tutorial_leads_from_the_command_to_a_survey_in_the_outbox(program: Program, chromium: Browser) -> None:
     command = re.findall(r"^\.venv/bin/(qualtrics-exporter .+)$", TUTORIAL.read_text("utf-8"), re.MULTILINE)
     assert command == ["qualtrics-exporter demo --dashboard"]
@@ -50,10 +51,11 @@ def test_each_picture_is_made_shown_and_described() -> None:
     assert [(path.name, path.stat().st_size) for path in files if path.stat().st_size > LARGEST] == []
 
 
-@pytest.mark.parametrize("name", pictures.PICTURES)
-def test_page_of_a_picture_is_there(name: str, chromium: Browser) -> None:
+def test_page_of_each_picture_is_there(chromium: Browser) -> None:
     """So that `make pictures` does not write the picture of an error."""
     with pictures.console(pictures.Examples()) as address, pictures.window(chromium, address) as page:
-        reply = page.goto(f"{page.url}{pictures.PICTURES[name].path}")
-        assert reply
-        assert reply.status == 200
+        base = page.url
+        for name, picture in pictures.PICTURES.items():
+            reply = page.goto(f"{base}{picture.path}")
+            assert reply, name
+            assert reply.status == 200, name

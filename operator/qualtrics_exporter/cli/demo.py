@@ -9,6 +9,7 @@ from typing import Any
 import click
 import yaml
 
+from qualtrics_exporter.cli.flags import flag
 from qualtrics_exporter.cli.local_setup import check_tls, temporary_folder
 from qualtrics_exporter.cli.manifests import Secrets
 from qualtrics_exporter.cli.report import report
@@ -31,9 +32,16 @@ What next:
 
 
 @click.command()
-@click.option("--dashboard", is_flag=True, help="Show the exporter on a page of this machine, until Ctrl-C.")
-@click.option("--port", type=click.IntRange(0, 65535), help="Port of the page.  [default: any free port]")
-@click.option("--no-browser", is_flag=True, help="Only print the address of the page.")
+@flag("--dashboard", is_flag=True, help="Show the exporter on a page of this machine, until Ctrl-C.")
+@flag(
+    "--dashboard-port",
+    "--port",
+    "port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help="Port of the page.  [default: any free port]",
+)
+@flag("--no-browser", is_flag=True, help="Only print the address of the page.")
 def demo(*, dashboard: bool, port: int | None, no_browser: bool) -> None:
     """Run a complete example locally, in about ten seconds.
 

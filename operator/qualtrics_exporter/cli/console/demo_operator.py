@@ -32,18 +32,22 @@ from qualtrics_exporter.export.journal import Ended, SuspendedMeanwhile
 from qualtrics_exporter.export.run import execute
 from qualtrics_exporter.export.run_context import RunContext
 from qualtrics_exporter.export.run_ids import new_holder
+from qualtrics_exporter.export.verdict import Verdict
 from qualtrics_exporter.nexthink.client import NexthinkClient
 from qualtrics_exporter.nexthink.credentials import nexthink_from
 from qualtrics_exporter.qualtrics.client import QualtricsClient
 from qualtrics_exporter.qualtrics.credentials import qualtrics_from
 from qualtrics_exporter.remote.context import ApiContext
 from qualtrics_exporter.remote.errors import ExportError
+from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.spec import Spec
-from qualtrics_exporter.resource.status import ActiveRun, HistoryEntry
+from qualtrics_exporter.resource.status import ActiveRun, HistoryEntry, Status
 
 ZONE = "UTC"
 """Of a schedule that does not set a time zone. The schedule of the demo does."""
 LONGEST_WAIT = timedelta(hours=1)
+RETRY = timedelta(seconds=30)
+"""When a check is repeated after an error that may pass, such as a fault that the reader has injected."""
 
 log = logging.getLogger(__name__)
 
@@ -106,17 +110,20 @@ class DemoOperator:
         tested = await dry_test(spec, self._clients, self._clock, run_id, previous=previous)
         fresh = self._demo.exporter
         status = requests.with_receipt(requests.TEST, fresh, fresh.status, token)
-        status = resolution.with_last_test(status, tested.entry)
-        now = self._clock.now()
-        self._demo.write(
-            conditions.checked(status, tested.verdict, exporter.generation, now, suspended=exporter.suspended)
-        )
+        self._write_verdict(resolution.with_last_test(status, tested.entry), tested.verdict, exporter)
 
     async def _check(self, spec: Spec) -> None:
         exporter = self._demo.exporter
         verdict = await check(spec, self._clients)
-        status, now = self._demo.exporter.status, self._clock.now()
-        self._demo.write(conditions.checked(status, verdict, exporter.generation, now, suspended=exporter.suspended))
+        self._write_verdict(self._demo.exporter.status, verdict, exporter)
+
+    def _write_verdict(self, status: Status, verdict: Verdict, checked: Exporter) -> None:
+        now = self._clock.now()
+        retry_time = now + RETRY if verdict.error and not verdict.needs_new_spec else None
+        status = conditions.checked(
+            *(status, verdict, checked.generation, now), suspended=checked.suspended, retry_time=retry_time
+        )
+        self._demo.write(status)
 
     async def _read_figures(self, entry: HistoryEntry) -> None:
         try:
