@@ -30,9 +30,11 @@ from tests.console.walk_through import follow
 from tests.support.browser import browser
 from tests.support.loop_thread import LoopThread
 from tests.support.stage import changed
+from tests.support.waiting import HANG_SECONDS
 
 FOLDER = ROOT / "docs" / "pictures"
-NOW = datetime(2026, 12, 1, 8, 30, tzinfo=UTC)
+NOW = datetime(2026, 12, 1, 20, tzinfo=UTC)
+"""So that the next slots of `examples` are at the times of their schedule."""
 ZONE = "Europe/Zurich"
 WIDTH = 1120
 TUTORIAL_HEIGHT = 760
@@ -125,6 +127,7 @@ def console(source: Any) -> Iterator[str]:
 def window(chromium: Browser, address: str) -> Iterator[Page]:
     """The console in a window of the size of the pictures."""
     context = chromium.new_context(viewport={"width": WIDTH, "height": 700}, timezone_id=ZONE, reduced_motion="reduce")
+    context.set_default_timeout(HANG_SECONDS * 1000)
     page = context.new_page()
     page.goto(address)
     page.wait_for_url(lambda url: "token" not in url)
