@@ -21,7 +21,7 @@ from tests.cli.conftest import PEOPLE
 from tests.support.waiting import HANG_SECONDS
 
 KEY = ("dex", "teams-rollout")
-IMPORT = "qualtrics.add_transactions"
+IMPORT = "qualtrics.import_contacts"
 
 
 @dataclass
