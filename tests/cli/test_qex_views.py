@@ -98,11 +98,11 @@ READY = condition("Ready", "True", "Checked")
     ],
 )
 def test_health_says_what_is_wrong(conditions: list[dict[str, Any]], shown: str) -> None:
-    assert views.health(exporter({"conditions": conditions})) == shown
+    assert views.health(exporter({"conditions": conditions})).text == shown
 
 
 def test_spec_that_changed_since_the_check_is_not_shown_as_ready() -> None:
-    assert views.health(exporter({"observedGeneration": 0})) == "not checked yet"
+    assert views.health(exporter({"observedGeneration": 0})).text == "not checked yet"
 
 
 def test_history_shows_the_funnel_from_rows_to_finished_surveys() -> None:

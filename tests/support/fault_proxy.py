@@ -24,8 +24,8 @@ from aiohttp import web
 
 from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.sandbox.faults import Dropped, Fault, Faults
-from tests.support.sandbox import Certificates
 from tests.support.loop_thread import LoopThread, closed
+from tests.support.sandbox import Certificates
 from tests.support.waiting import HANG_SECONDS
 
 HOP_BY_HOP = {"host", "connection", "keep-alive", "transfer-encoding", "content-length", "upgrade", "te", "trailer"}

@@ -115,7 +115,7 @@ class Stage:
         return self._stack.enter_context(SandboxThread(self.clock, self.certificates.server))
 
     def fault_proxy(self, *, tls: bool = False) -> FaultProxy:
-        """A proxy in front of the API server, to inject faults into the calls of an operator, or with TLS of kubectl."""
+        """A proxy in front of the API server, to inject faults into the calls of an operator, or of kubectl (TLS)."""
         certificates = self.certificates if tls else None
         return self._stack.enter_context(FaultProxy(self.cluster.kubeconfig, self.clock, certificates))
 

@@ -12,6 +12,7 @@ import click
 
 from qualtrics_exporter.cli.qex import requests
 from qualtrics_exporter.cli.qex.kubectl import Failed, Kubectl, connected, name_argument
+from qualtrics_exporter.cli.qex.output import ENTRY_FORMATS, format_data, output_option
 from qualtrics_exporter.cli.qex.requests import Patch, Refused, Request
 from qualtrics_exporter.cli.qex.wait import LONGEST_WAIT, Polling, observe, outcome
 from qualtrics_exporter.cli.report import GOOD, report
@@ -24,6 +25,8 @@ ATTEMPTS = 10
 """How often a conflicting write is tried. The operator may be writing the status at the same time."""
 
 T = TypeVar("T")
+
+entry_output = output_option(ENTRY_FORMATS, "Print the entry of the history for programs instead of a report.")
 
 yes = click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 no_wait = click.option("--no-wait", is_flag=True, help="Do not wait for the outcome.")
@@ -38,8 +41,9 @@ timeout = click.option(
 @yes
 @no_wait
 @timeout
+@entry_output
 @connected
-def run_command(*, kubectl: Kubectl, name: str, yes: bool, no_wait: bool, timeout: float) -> None:
+def run_command(*, kubectl: Kubectl, name: str, yes: bool, no_wait: bool, timeout: float, output: str | None) -> None:
     """Send the survey now, to all people of the query. Asks for confirmation first.
 
     The schedule does not change: the next slot runs as planned. Exit code 0 if the survey was sent.
@@ -52,7 +56,7 @@ def run_command(*, kubectl: Kubectl, name: str, yes: bool, no_wait: bool, timeou
         survey = spec.qualtrics.survey_id if spec else ""
         _confirm(f"Send survey {survey} to {requests.format_audience(exporter, now())}?", exporter, kubectl, yes=yes)
     request = _write(kubectl, found, lambda fresh: requests.request_run(fresh, now()))
-    _finish(kubectl, exporter, request, no_wait=no_wait, timeout=timeout)
+    _finish(kubectl, exporter, request, no_wait=no_wait, timeout=timeout, output=output)
 
 
 @click.command("test")
@@ -61,8 +65,11 @@ def run_command(*, kubectl: Kubectl, name: str, yes: bool, no_wait: bool, timeou
 @yes
 @no_wait
 @timeout
+@entry_output
 @connected
-def test_command(*, kubectl: Kubectl, name: str, deliver: bool, yes: bool, no_wait: bool, timeout: float) -> None:
+def test_command(
+    *, kubectl: Kubectl, name: str, deliver: bool, yes: bool, no_wait: bool, timeout: float, output: str | None
+) -> None:
     """Check Nexthink and Qualtrics and count the people of the query. Sends nothing without --deliver.
 
     Works on a suspended exporter, too. Exit code 0 if the test passed.
@@ -75,14 +82,14 @@ def test_command(*, kubectl: Kubectl, name: str, deliver: bool, yes: bool, no_wa
         question = f"Send survey {survey} to at most {requests.TEST_PEOPLE} people of the query?"
         _confirm(question, exporter, kubectl, yes=yes)
     request = _write(kubectl, found, lambda fresh: requests.request_test(fresh, now(), deliver=deliver))
-    _finish(kubectl, exporter, request, no_wait=no_wait, timeout=timeout)
+    _finish(kubectl, exporter, request, no_wait=no_wait, timeout=timeout, output=output)
 
 
 @click.command("suspend")
 @name_argument
 @connected
 def suspend_command(*, kubectl: Kubectl, name: str) -> None:
-    """Start no more slots. A run that has not started its send stops."""
+    """Stop sending on schedule, until you resume. A run that has not begun to send stops."""
     _set_suspended(kubectl, name, suspend=True)
 
 
@@ -90,7 +97,7 @@ def suspend_command(*, kubectl: Kubectl, name: str) -> None:
 @name_argument
 @connected
 def resume_command(*, kubectl: Kubectl, name: str) -> None:
-    """Start slots again, from the next one. Slots of the suspension are not caught up."""
+    """Send on schedule again, from the next slot. What was due while suspended is not sent later."""
     _set_suspended(kubectl, name, suspend=False)
 
 
@@ -100,14 +107,15 @@ def resume_command(*, kubectl: Kubectl, name: str) -> None:
 @timeout
 @connected
 def resolve_command(*, kubectl: Kubectl, name: str, outcome: str, timeout: float) -> None:
-    """Report whether a run that ended Unknown was sent, as you saw it in Qualtrics. Sends nothing.
+    """Report whether a run with the result Unknown was sent, after you looked in Qualtrics. Sends nothing.
 
-    RUN is the id of the run, which `kubectl qex status` shows. Exit code 0 if the operator accepted the report.
+    RUN is the id of the run, which `kubectl qex status` shows. EMD_… is the id of its distribution in Qualtrics. Exit
+    code 0 if the operator accepted the report.
     """
     found = kubectl.get(name)
     exporter = Exporter.from_object(found)
     _write(kubectl, found, lambda fresh: requests.report_outcome(fresh, outcome))
-    for current in observe(kubectl, exporter, Polling(timeout)):
+    for _, current in observe(kubectl, exporter, Polling(timeout)):
         settled = current.status.last_settlement
         if settled and current.status.last_handled_settlement == outcome and not requested(SETTLEMENT, current):
             click.echo(f"{settled.reason}: {settled.message}")
@@ -170,16 +178,19 @@ def _checked(change: Callable[[], T]) -> T:
         raise click.ClickException(f"{refused}.") from None
 
 
-def _finish(kubectl: Kubectl, exporter: Exporter, request: Request, *, no_wait: bool, timeout: float) -> None:
+def _finish(
+    kubectl: Kubectl, exporter: Exporter, request: Request, *, no_wait: bool, timeout: float, output: str | None
+) -> None:
     """Wait for the outcome of a request, report it, and end with its exit code."""
     if no_wait:
-        click.echo(f"Requested as run {request.run_id}. `kubectl qex status {exporter.name}` shows its outcome.")
+        sentence = f"Requested as run {request.run_id}. `kubectl qex status {exporter.name}` shows its outcome."
+        click.echo(format_data({"id": request.run_id}, output) if output else sentence)
         return
     say(f"Requested as run {request.run_id}.")
     try:
-        entry = outcome(kubectl, exporter, request.run_id, Polling(timeout))
+        found, entry = outcome(kubectl, exporter, request.run_id, Polling(timeout))
     except KeyboardInterrupt:
         note = f"Stopped waiting. The request remains: `kubectl qex status {exporter.name}` shows its outcome."
         raise click.ClickException(note) from None
-    click.echo(report(exporter.name, entry))
+    click.echo(format_data(found, output) if output else report(exporter.name, entry))
     sys.exit(0 if entry.result in GOOD else 1)
