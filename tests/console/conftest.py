@@ -1,4 +1,4 @@
-"""One browser for all tests of a worker, and the console of an administrator of the namespace."""
+"""One browser for all tests of a module, and the console of an administrator of the namespace."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +14,7 @@ from tests.support.browser import browser, unsupported_reason
 from tests.support.stage import Stage
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while a browser runs, no asynchronous test of the same worker can
 def chromium() -> Iterator[Browser]:
     if reason := unsupported_reason():
         skip_outside_ci(f"this machine cannot run the browser: {reason}")
