@@ -7,10 +7,13 @@ import pytest
 
 from qualtrics_exporter.resource.exporter import read_spec
 from qualtrics_exporter.resource.lenient import read_status
+from tests.controller.each_damage import complete_status, damaged_everywhere
 from tests.controller.virtual_operator import HEALTHY, VirtualOperator
-from tests.simulation import invalid_input_events, plan
+from tests.simulation import invalid_input_events, invariants, plan
 from tests.simulation.damage import HOW, INVALID_SPECS, MEMORY, damaged, invalid_spec
+from tests.simulation.api_server import Body
 from tests.simulation.faults import INVALID_INPUT
+from tests.simulation.simulation import Simulation
 
 
 @pytest.fixture(scope="module")
@@ -68,3 +71,50 @@ def test_events_of_other_classes_do_not_change_with_invalid_input() -> None:
         ]
         assert [event for event in before if event not in both] == []
     assert len(invalid_input_events.EVENTS) == 4
+
+
+class Damaged:
+    """A world in which a tool damages the status of an exporter, and then the operator writes one."""
+
+    def __init__(self, spec: Body) -> None:
+        self._world = Simulation(plan.make(1))
+        self._spec = spec
+
+    def violations(self, damage: Any, written: Body) -> list[str]:
+        """Return the kinds of the violations by that write."""
+        server, invariants = self._world.server, self._world.invariants
+        invariants.violations.clear()
+        invariants._reported.clear()
+        server.delete("team-0", "e")
+        old = server.create("team-0", "e", self._spec, labels={}, annotations={})
+        new = {**old, "status": damage}
+        invariants.damages.damaged(old, new, surely_lost=False)
+        self._world.actors._invalid_input._put(old, new)
+        metadata = server.get("team-0", "e")["metadata"]
+        server.replace_status("a0.1", "team-0", "e", metadata["uid"], metadata["resourceVersion"], written)
+        assert server.get("team-0", "e")["status"] == written
+        return [violation.kind for violation in invariants.violations]
+
+
+@pytest.fixture
+def world(manifest: tuple[Body, Body]) -> Damaged:
+    return Damaged(manifest[0])
+
+
+def test_write_after_each_damage_can_be_checked(world: Damaged) -> None:
+    """An object in place of the time of an entry made a check fail, in one world of a thousand."""
+    status = complete_status()
+    assert world.violations({}, status) == []
+    for what, damage in damaged_everywhere(status):
+        assert "an invariant cannot be checked" not in world.violations(damage, status), what
+
+
+def test_check_that_fails_with_an_exception_is_a_violation_and_not_an_error_of_the_cluster(
+    world: Damaged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(invariants, "unforeseen", lambda before, after: 1 / 0)
+    assert world.violations({}, complete_status()) == ["an invariant cannot be checked"]
+
+
+def test_write_that_keeps_an_invalid_value_is_a_violation(world: Damaged) -> None:
+    assert world.violations({}, {**complete_status(), "sentRuns": {}}) == ["a write keeps invalid values"]
