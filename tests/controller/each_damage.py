@@ -82,6 +82,6 @@ def _replaced(value: Any, path: Path, new: Any) -> Any:
     if not path:
         return new
     first, rest = path[0], path[1:]
-    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy: Any = dict(value) if isinstance(value, dict) else list(value)
     copy[first] = _replaced(value[first], rest, new)
     return copy

@@ -4,6 +4,7 @@ import json
 from itertools import islice
 from typing import Any
 
+import jsonschema
 import pytest
 
 from qualtrics_exporter.controller.plan.repair import repaired
@@ -13,10 +14,12 @@ from qualtrics_exporter.controller.status.entry_log import Change
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.lenient import read_status
 from qualtrics_exporter.telemetry.metrics import Metrics
+from tests.controller.crd_strategies import STATUS
 from tests.controller.each_damage import RUN, complete_status, damaged_everywhere
 from tests.controller.exporters import ZONE, at, body, planned
 
 DUE = at("2026-11-24 00:20")
+CRD = jsonschema.Draft202012Validator(STATUS)
 REQUESTS = {"run-requested-at": "r1", "test-requested-at": "t1", "test-mode": "Deliver", "settle-run": f"{RUN}=Sent"}
 
 
@@ -43,7 +46,7 @@ def written(found: dict[str, Any], metrics: Metrics) -> dict[str, Any]:
 @pytest.mark.parametrize("step", [11, pytest.param(1, marks=pytest.mark.long)], ids=["some values", "all values"])
 @pytest.mark.parametrize("running", [False, True], ids=["at rest", "during a run"])
 def test_first_write_repairs_every_invalid_value(running: bool, step: int) -> None:
-    """Without the long test, each place has one or two of the invalid values. All of them occur: 11 is a prime number."""
+    """In `make test`, each place has one or two of the invalid values. All of them occur, because 11 is a prime number."""
     whole = complete_status()
     status = {"activeRun": whole.pop("activeRun")} if running else whole
     metrics, damages = Metrics(), 0
@@ -52,6 +55,7 @@ def test_first_write_repairs_every_invalid_value(running: bool, step: int) -> No
         found["status"] = {**whole, **damaged}
         after = written(found, metrics)
         json.dumps(after, allow_nan=False)
+        assert next(CRD.iter_errors(after), None) is None, what
         assert read_status(after)[1] == (), what
         damages += read_status(found["status"])[1] != ()
     assert damages > 200 / step

@@ -10,8 +10,8 @@ from qualtrics_exporter.resource.lenient import read_status
 from tests.controller.each_damage import complete_status, damaged_everywhere
 from tests.controller.virtual_operator import HEALTHY, VirtualOperator
 from tests.simulation import invalid_input_events, invariants, plan
-from tests.simulation.damage import HOW, INVALID_SPECS, MEMORY, damaged, invalid_spec
 from tests.simulation.api_server import Body
+from tests.simulation.damage import HOW, INVALID_SPECS, MEMORY, damaged, invalid_spec
 from tests.simulation.faults import INVALID_INPUT
 from tests.simulation.simulation import Simulation
 
