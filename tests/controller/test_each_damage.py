@@ -46,7 +46,7 @@ def written(found: dict[str, Any], metrics: Metrics) -> dict[str, Any]:
 @pytest.mark.parametrize("step", [11, pytest.param(1, marks=pytest.mark.long)], ids=["some values", "all values"])
 @pytest.mark.parametrize("running", [False, True], ids=["at rest", "during a run"])
 def test_first_write_repairs_every_invalid_value(running: bool, step: int) -> None:
-    """In `make test`, each place has one or two of the invalid values. All of them occur, because 11 is a prime number."""
+    """In `make test`, each place has one or two of the values, and each value occurs, because 11 is a prime number."""
     whole = complete_status()
     status = {"activeRun": whole.pop("activeRun")} if running else whole
     metrics, damages = Metrics(), 0
