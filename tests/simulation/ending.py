@@ -153,7 +153,7 @@ class Ending:
             self._invariants.violate("an exporter that no replica manages", record.name, "it has no status")
             return
         exporter = Exporter.from_object(body)
-        if exporter.ignored:
+        if exporter.ignored and exporter.spec and not exporter.suspended:  # otherwise there may be nothing to write
             self._invariants.violate("invalid values are never repaired", record.name, ", ".join(exporter.ignored))
             return
         size = len(repr(status))
