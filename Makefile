@@ -27,7 +27,7 @@ unexport PYTHONDONTWRITEBYTECODE
 SEED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-node test-release test-pythons test-fast simulate node image site site-serve bench bench-docs measure-nql measure-queue measure-slow-api measure-input measure-neighbours lint format generate check-generated check-go figures venv requirements build release release-key login-registry check-release verify-release clean
+.PHONY: help demo test test-long test-node test-release test-pythons test-fast simulate node image site site-serve bench bench-docs measure-nql measure-queue measure-slow-api measure-input measure-neighbours lint format generate check-generated check-go figures venv requirements build plugin release release-key login-registry check-release verify-release clean
 .NOTPARALLEL:
 
 help: ## Show all targets
@@ -142,6 +142,9 @@ check-go: $(READY) ## Check the Go programs that the tests and the demo run
 build: $(READY) ## Build the wheel and the source distribution into dist/, and check their metadata
 	$(BIN)/python -m hack.release packages
 
+plugin: $(READY) ## Build the plugin for krew into dist/plugin: DOWNLOADS is the URL where its files will be
+	$(BIN)/python -m hack.release plugin --downloads $(or $(DOWNLOADS),$(error Set DOWNLOADS, such as https://downloads.example.com))
+
 check-release: $(READY) ## Check that this commit is a release: one version everywhere, a changelog, a tag
 	$(BIN)/python -m hack.release check
 
@@ -152,9 +155,9 @@ login-registry: $(READY) ## Store REGISTRY_PASSWORD of REGISTRY_USER, from the e
 	@$(BIN)/python -m hack.release login --registry $(or $(REGISTRY),$(error Set REGISTRY, such as registry.example.com)) \
 	  --user $(or $(REGISTRY_USER),$(error Set REGISTRY_USER))
 
-release: $(READY) ## Publish this commit in REGISTRY: KEY signs, IMAGES are archives of `make image`, REHEARSAL=1 tries it
+release: $(READY) ## Publish this commit in REGISTRY: KEY signs, IMAGES are archives of `make image`, DOWNLOADS is for krew, REHEARSAL=1 tries it
 	$(BIN)/python -m hack.release publish --registry $(or $(REGISTRY),$(error Set REGISTRY, such as registry.example.com)) \
-	  $(if $(KEY),--key $(KEY)) $(if $(REHEARSAL),--rehearsal) $(if $(PLAIN_HTTP),--plain-http) $(IMAGES)
+	  $(if $(KEY),--key $(KEY)) $(if $(REHEARSAL),--rehearsal) $(if $(PLAIN_HTTP),--plain-http) $(if $(DOWNLOADS),--downloads $(DOWNLOADS)) $(IMAGES)
 
 verify-release: $(READY) ## Verify what is published in REGISTRY with PUBLIC_KEY, a file; VERSION chooses another version
 	$(BIN)/python -m hack.release verify --registry $(or $(REGISTRY),$(error Set REGISTRY, such as registry.example.com)) \

@@ -32,6 +32,11 @@ def build(folder: Path, *, source: Path = ROOT) -> list[Path]:
     return built
 
 
+def wheel(built: Iterable[Path]) -> Path:
+    """Return the wheel among the packages."""
+    return next(path for path in built if path.suffix == ".whl")
+
+
 def check(path: Path) -> None:
     """Raise BuildError if a package index would reject the distribution, or show its description as plain text."""
     try:

@@ -1,4 +1,4 @@
-"""Compiles the Go programs of a release: crane and cosign. And actionlint, which checks the workflow files.
+"""Compiles the Go programs of a release, crane and cosign, and those that check it: actionlint and krew.
 
 Each go.mod lists its programs as tools. They are not in `tests/programs`, so that an update of cosign does not compile
 Kubernetes again.
@@ -12,10 +12,12 @@ from hack.programs import Program, built
 FOLDER = ROOT / "hack" / "release"
 TOOLS = FOLDER / "tools"
 LINT = FOLDER / "lint"
+INSTALLER = FOLDER / "krew"
 
 CRANE = Program("github.com/google/go-containerregistry/cmd/crane", "crane", "crane", TOOLS)
 COSIGN = Program("github.com/sigstore/cosign/v3/cmd/cosign", "cosign", "cosign", TOOLS)
 ACTIONLINT = Program("github.com/rhysd/actionlint/cmd/actionlint", "actionlint", "actionlint", LINT)
+KREW = Program("sigs.k8s.io/krew/cmd/krew", "krew", "krew", INSTALLER)
 
 
 def crane() -> Path:
@@ -31,3 +33,8 @@ def cosign() -> Path:
 def actionlint() -> Path:
     """Return the path of actionlint, which checks workflow files."""
     return built(ACTIONLINT)
+
+
+def krew() -> Path:
+    """Return the path of krew, which installs the plugin."""
+    return built(KREW)

@@ -15,7 +15,7 @@ from hack.files import ROOT
 from hack.helm import Helm
 from hack.image import builder
 from hack.image.archive import Image
-from hack.release import chart, distributions, index, oci, provenance
+from hack.release import chart, distributions, index, oci, plugin, provenance
 from hack.release.version import ReleaseError, check
 
 CHARTS = "charts"
@@ -48,13 +48,17 @@ class Release:
     archives: Sequence[Path] = ()
     """The archives of the image, one for each architecture. Without any, the image of this machine is built."""
     rehearsal: bool = False
-    """A rehearsal needs no tag and no section in the changelog, and an image of only one architecture."""
+    """A rehearsal needs no tag, no section in the changelog and no plugin, and an image of only one architecture."""
+    downloads: str = ""
+    """The URL from which users will download the files of the release. krew gets the plugin from there."""
     folder: Path = FOLDER
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def make(self) -> None:
         """Check, build, push, sign and verify."""
         version = check(rehearsal=self.rehearsal)
+        if not (self.downloads or self.rehearsal):
+            raise ReleaseError("Set DOWNLOADS to the URL from which users will download the files in dist/release.")
         report("version", version)
         images = self.images()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -82,9 +86,11 @@ class Release:
         return images
 
     def files(self, version: str) -> None:
-        """Build the wheel and the source distribution, and sign their checksums."""
+        """Build the wheel, the source distribution and the plugin for krew, and sign their checksums."""
         self.public_key.write_text(self.signer.public_key())
         built = distributions.build(self.folder)
+        if self.downloads:
+            built += plugin.build(version, self.downloads, distributions.wheel(built), self.folder, plugin.PLATFORMS)
         sums = self.folder / "SHA256SUMS"
         sums.write_text(distributions.checksums(built))
         self.signer.sign_file(sums)

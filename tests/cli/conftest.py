@@ -1,4 +1,4 @@
-"""Fixtures that start the installed program as users do, with a home directory and the sandbox."""
+"""Fixtures that start the installed programs as users do, with a home directory and the sandbox."""
 
 import contextlib
 import os
@@ -19,9 +19,11 @@ from hack import plain_yaml
 from hack.files import ROOT
 from qualtrics_exporter.cli import program as commands
 from qualtrics_exporter.sandbox import Account
+from tests.cli.qex import Qex
 from tests.support.clock import SteeredClock
 from tests.support.forking import Forked, fork
 from tests.support.sandbox import Certificates, SandboxThread
+from tests.support.stage import Stage
 from tests.support.waiting import HANG_SECONDS
 
 PROGRAM = Path(sysconfig.get_path("scripts")) / "qualtrics-exporter"
@@ -166,6 +168,12 @@ def program(home: Path) -> Program:
 def in_process(home: Path) -> InProcessProgram:
     """The program, called in the process of the tests."""
     return InProcessProgram(home, {})
+
+
+@pytest.fixture
+def qex(stage: Stage, home: Path) -> Qex:
+    """`kubectl qex` of an administrator of the namespace."""
+    return Qex(stage.cluster.kubeconfig, home, stage.namespace)
 
 
 @pytest.fixture(scope="session")

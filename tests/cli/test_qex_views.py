@@ -9,6 +9,7 @@ import pytest
 from qualtrics_exporter.cli.qex import requests, tables, views
 from qualtrics_exporter.cli.qex.requests import Refused
 from qualtrics_exporter.export.run_ids import request_run_id
+from qualtrics_exporter.pages import times
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.names import RUN_REQUESTED_AT, TEST_MODE, TEST_REQUESTED_AT
 from qualtrics_exporter.sandbox import Account
@@ -97,11 +98,11 @@ READY = condition("Ready", "True", "Checked")
     ],
 )
 def test_health_says_what_is_wrong(conditions: list[dict[str, Any]], shown: str) -> None:
-    assert views.health(exporter({"conditions": conditions})) == shown
+    assert views.health(exporter({"conditions": conditions})).text == shown
 
 
 def test_spec_that_changed_since_the_check_is_not_shown_as_ready() -> None:
-    assert views.health(exporter({"observedGeneration": 0})) == "not checked yet"
+    assert views.health(exporter({"observedGeneration": 0})).text == "not checked yet"
 
 
 def test_history_shows_the_funnel_from_rows_to_finished_surveys() -> None:
@@ -178,9 +179,9 @@ LENGTHS = {
 
 @pytest.mark.parametrize(("shown", "length"), LENGTHS.items())
 def test_lengths_have_their_largest_unit(shown: str, length: timedelta) -> None:
-    assert tables.format_length(length) == shown
-    assert tables.ago(NOW - length, NOW) == f"{shown} ago"
-    assert tables.ago(NOW + length, NOW) == f"in {shown}"
+    assert times.format_length(length) == shown
+    assert times.ago(NOW - length, NOW) == f"{shown} ago"
+    assert times.ago(NOW + length, NOW) == f"in {shown}"
 
 
 def test_column_that_is_empty_in_each_row_is_left_out() -> None:

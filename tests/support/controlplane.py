@@ -224,6 +224,10 @@ class ControlPlane(ApiCalls):
         path = self._path("credentials", f"{namespace}.{name}.kubeconfig")
         return write_kubeconfig(path, self._cluster, token, namespace)
 
+    def client_certificate(self) -> Path:
+        """Return the path of the certificate of the administrator and its key, in one file."""
+        return self._owned_processes().client_certificate
+
     # Implementation
 
     def _send(self, method: str, path: str, body: dict[str, Any] | None, content_type: str) -> tuple[int, bytes]:

@@ -47,6 +47,8 @@ class ControlPlaneProcesses:
         authority.cert_pem.write_to_path(folder / "ca.pem")
         server = authority.issue_cert("127.0.0.1", "localhost", "kubernetes.default.svc")
         server.private_key_and_cert_chain_pem.write_to_path(folder / "server.pem")
+        client = authority.issue_cert("admin", common_name="admin", organization_name="system:masters")
+        client.private_key_and_cert_chain_pem.write_to_path(self.client_certificate)
         authority.issue_cert(common_name="tokens").private_key_pem.write_to_path(folder / "tokens.pem")
         (folder / "users.csv").write_text(f"{self._token},admin,admin,system:masters\n")
         (folder / "etcd").mkdir(mode=0o700)
@@ -55,6 +57,11 @@ class ControlPlaneProcesses:
         cluster = {"server": f"https://{host}:{port}", "certificate-authority": str(folder / "ca.pem")}
         self.kubeconfig = write_kubeconfig(folder / "kubeconfig", cluster, self._token, "default")
         """The kubeconfig of the administrator."""
+
+    @property
+    def client_certificate(self) -> Path:
+        """The certificate of the administrator and its key, in one file."""
+        return self._folder / "client.pem"
 
     def start(self) -> None:
         """Start the processes, and wait until the API server is ready."""
@@ -147,6 +154,7 @@ class ControlPlaneProcesses:
             f"--tls-cert-file={self._folder / 'server.pem'}",
             f"--tls-private-key-file={self._folder / 'server.pem'}",
             "--authorization-mode=RBAC",
+            f"--client-ca-file={self._folder / 'ca.pem'}",
             f"--token-auth-file={self._folder / 'users.csv'}",
             "--service-account-issuer=https://kubernetes.default.svc",
             f"--service-account-key-file={self._folder / 'tokens.pem'}",

@@ -25,6 +25,7 @@ from aiohttp import web
 from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.sandbox.faults import Dropped, Fault, Faults
 from tests.support.loop_thread import LoopThread, closed
+from tests.support.sandbox import Certificates
 from tests.support.waiting import HANG_SECONDS
 
 HOP_BY_HOP = {"host", "connection", "keep-alive", "transfer-encoding", "content-length", "upgrade", "te", "trailer"}
@@ -58,10 +59,11 @@ class ApiCall:
 class FaultProxy:
     """A context manager that runs the proxy in a thread with its own event loop."""
 
-    def __init__(self, kubeconfig: Path, clock: Clock) -> None:
+    def __init__(self, kubeconfig: Path, clock: Clock, certificates: Certificates | None = None) -> None:
         cluster = json.loads(kubeconfig.read_text())["clusters"][0]["cluster"]
         self._target = cluster["server"]
         self._tls = ssl.create_default_context(cafile=cluster.get("certificate-authority"))
+        self._certificates = certificates
         self._clock = clock
         self._faults = Faults(clock)
         self._runs: dict[str, bool] = {}
@@ -83,7 +85,11 @@ class FaultProxy:
     def kubeconfig(self, original: Path) -> Path:
         """Write a copy of a kubeconfig that connects through the proxy, and return its path."""
         content = json.loads(original.read_text())
-        content["clusters"][0]["cluster"] = {"server": f"http://127.0.0.1:{self._port}"}
+        cluster = {"server": f"http://127.0.0.1:{self._port}"}
+        if self._certificates:  # kubectl sends no token without TLS
+            authority = str(self._certificates.authority)
+            cluster = {"server": f"https://127.0.0.1:{self._port}", "certificate-authority": authority}
+        content["clusters"][0]["cluster"] = cluster
         path = original.with_name(f"fault-proxy-{self._port}-{original.name}")
         path.touch(mode=0o600)
         path.write_text(json.dumps(content))
@@ -135,7 +141,8 @@ class FaultProxy:
         )
         self._runner = web.ServerRunner(web.Server(self._serve), shutdown_timeout=0.1)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        tls = self._certificates.server if self._certificates else None
+        await web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=tls).start()
         self._port = self._runner.addresses[0][1]
 
     async def _stop(self) -> None:

@@ -200,7 +200,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run `controller` with the clock of the test, and write the address of the probes, which use a free port."""
     from qualtrics_exporter.cli import main as command
     from qualtrics_exporter.controller import app
-    from qualtrics_exporter.controller.leader_election import LeaderElection
+    from qualtrics_exporter.controller.election.leader_election import LeaderElection
     from tests.faults import mutants
     from tests.support.clock import SteeredClock
     from tests.support.lease_time import LEASE_SECONDS, RETRY_SECONDS, LeasedClock, LeaseLoop

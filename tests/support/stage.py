@@ -114,9 +114,10 @@ class Stage:
         """A second sandbox of both services, for another tenant."""
         return self._stack.enter_context(SandboxThread(self.clock, self.certificates.server))
 
-    def fault_proxy(self) -> FaultProxy:
-        """A proxy in front of the API server, to inject faults into the calls of an operator."""
-        return self._stack.enter_context(FaultProxy(self.cluster.kubeconfig, self.clock))
+    def fault_proxy(self, *, tls: bool = False) -> FaultProxy:
+        """A proxy in front of the API server, to inject faults into the calls of an operator, or of kubectl (TLS)."""
+        certificates = self.certificates if tls else None
+        return self._stack.enter_context(FaultProxy(self.cluster.kubeconfig, self.clock, certificates))
 
     def secret(self, name: str, keys: dict[str, str]) -> None:
         self._apply_secrets({name: keys})

@@ -113,7 +113,7 @@ def _of_one(document: Document, checked: dict[int, list[tuple[Severity, Finding]
         path = cut.path.removesuffix(".*")
         yield ManifestFinding("warning", Reason.VALUE_CUT, cut.message, cut.start, cut.end, path, *who, within=shown)
     if id(spec) not in checked:  # several objects can share one by an alias
-        checked[id(spec)] = list(_about_the_query(spec))
+        checked[id(spec)] = list(about_the_query(spec))
     for severity, found in checked[id(spec)]:
         location = _QUERY
         if found.reason is Reason.QUERY_PARAMETER_UNUSED:
@@ -127,8 +127,8 @@ def _of_one(document: Document, checked: dict[int, list[tuple[Severity, Finding]
         yield ManifestFinding(severity, found.reason, found.message, start, end, path, *who, found.rule, shown)
 
 
-def _about_the_query(spec: Any) -> Iterator[tuple[Severity, Finding]]:
-    """The findings about the query, even if the spec is invalid elsewhere."""
+def about_the_query(spec: Any) -> Iterator[tuple[Severity, Finding]]:
+    """The findings about the query of a spec as it was written, even if the spec is invalid elsewhere."""
     nexthink, schedule = (_part(spec, part) for part in ("nexthink", "schedule"))
     query = nexthink.get("query")
     if not isinstance(query, str) or not query.strip():

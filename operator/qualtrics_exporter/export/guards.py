@@ -8,13 +8,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from qualtrics_exporter.export.query import QueryResult
 from qualtrics_exporter.remote.errors import Permanent
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import NEVER_COMPARED, Spec
 from qualtrics_exporter.resource.status import HistoryEntry, Result
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # imported at run time, the clients would make `kubectl qex` slow
+    from qualtrics_exporter.export.query import QueryResult
     from qualtrics_exporter.nql.findings import Finding
 
 Stop = tuple[Result, Reason, str]
@@ -96,7 +96,7 @@ def _describe(spec: Spec, finding: "Finding") -> str:
     return f"{Source(spec.nexthink.query).position(finding.span.start)}: {finding.message}"
 
 
-def guard(spec: Spec, answer: QueryResult, *, limited: bool, previous: int | None = None) -> Stop | None:
+def guard(spec: Spec, answer: "QueryResult", *, limited: bool, previous: int | None = None) -> Stop | None:
     """How the run ends because of drift or its number of people; None if it continues.
 
     `limited`: the run is a test with at most 20 people, whose number is not compared with the limits. `previous` is how
@@ -149,7 +149,7 @@ def previous_audience(history: Iterable[HistoryEntry]) -> int | None:
     return next((people for people in audiences if people is not None), None)
 
 
-def warnings(spec: Spec, answer: QueryResult, previous: int | None = None) -> list[Reason]:
+def warnings(spec: Spec, answer: "QueryResult", previous: int | None = None) -> list[Reason]:
     """Warnings about the answer, with which the run continues."""
     found = [Reason.RESULT_TRUNCATED] if answer.truncated else []
     if shrank(spec, len(answer.recipients), previous):

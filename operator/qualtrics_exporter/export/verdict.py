@@ -1,14 +1,17 @@
 """The verdict of a check: what is wrong with an exporter, the warnings, and what the query returned."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from qualtrics_exporter.export.guards import CheckWarning
 from qualtrics_exporter.export.journal import QuerySync
-from qualtrics_exporter.export.query import QueryResult
 from qualtrics_exporter.remote.errors import ExportError
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import CredentialsExpiry
 from qualtrics_exporter.resource.status import RecipientCounts as Counts
+
+if TYPE_CHECKING:  # imported at run time, the clients would make `kubectl qex` slow
+    from qualtrics_exporter.export.query import QueryResult
 
 _FROM_QUALTRICS = frozenset({Reason.REQUESTS_PROXIED})
 
@@ -21,7 +24,7 @@ class Verdict:
     query_text: ExportError | None = None
     nexthink: ExportError | None = None
     qualtrics: ExportError | None = None
-    answer: QueryResult | None = None
+    answer: "QueryResult | None" = None
     warnings: tuple[CheckWarning, ...] = ()
     qualtrics_checked: bool = False
     """Whether Qualtrics was checked now. Otherwise `qualtrics` and its warnings are from an earlier check, if any."""

@@ -5,10 +5,13 @@ Each command has a function of its own name. Its module is imported only when th
     kubectl     runs kubectl, which knows every form of kubeconfig and of credentials
     show        list, status, history, events: commands that only read
     act         run, test, suspend, resume, resolve: commands that change an exporter
+    dashboard   dashboard: serves `cli.console` for the cluster of the user
     wait        wait, and how `act` waits for the outcome of a request
     requests    what a command writes into an exporter, and whether it may, as functions of the object
+    output      output for programs: JSON, YAML and names
     views       what a command shows of an exporter, as functions of the object and the time
-    tables      columns, and times in the time zone of the reader
+    health      the health of an exporter in a few words, and the next step
+    tables      columns of text
     completion  completion in the shell, as kubectl asks plugins for it
 """
 
@@ -24,14 +27,15 @@ from qualtrics_exporter.cli.qex.kubectl import Failed
 COMMANDS = {
     "list": ("show", "List exporters: active or suspended, schedule, next slot, last run, health."),
     "status": ("show", "Show one exporter: schedule, next slots, conditions with next steps, latest runs."),
-    "history": ("show", "Show the latest runs with their counts and delivery figures."),
-    "events": ("show", "Show the Events of an exporter, oldest first."),
+    "history": ("show", "Show the latest runs: how many people, and what happened to the mails."),
+    "events": ("show", "Show what the operator reported in the last hour (Kubernetes Events), oldest first."),
     "test": ("act", "Count the people of the query. With --deliver, send the survey to at most 20 of them."),
     "run": ("act", "Send the survey now, to all people of the query."),
-    "suspend": ("act", "Start no more slots."),
-    "resume": ("act", "Start slots again, from the next one."),
-    "resolve": ("act", "Report whether a run that ended Unknown was sent."),
-    "wait": ("wait", "Wait until an exporter is ready, or until its request or run has ended."),
+    "suspend": ("act", "Stop sending on schedule, until you resume."),
+    "resume": ("act", "Send on schedule again, from the next slot."),
+    "resolve": ("act", "Report whether a run with the result Unknown was sent."),
+    "dashboard": ("dashboard", "Show the exporters on a page of this machine."),
+    "wait": ("wait", "Wait until the current run or test has ended, or until the exporter is ready."),
 }
 
 
@@ -47,7 +51,7 @@ def _find(name: str) -> object:
 )
 @click.version_option(package_name="qualtrics-exporter", message="%(prog)s %(version)s")
 def program() -> None:
-    """Look at the exporters of Qualtrics surveys, test them, run them, suspend them.
+    """See, test, run and suspend exporters. An exporter sends a Qualtrics survey to the people of a Nexthink query.
 
     \b
     What is there?          kubectl qex list -A
@@ -55,7 +59,9 @@ def program() -> None:
     How many people?        kubectl qex test teams-rollout -n dex
     Send it now:            kubectl qex run teams-rollout -n dex
 
-    The commands use kubectl, and so your kubeconfig and your permissions. A command that sends e-mail asks first.
+    A slot is a time at which the schedule of an exporter sends its survey. Times are in your time zone.
+
+    The commands run kubectl, with your kubeconfig and your permissions. A command that sends e-mail asks first.
     Exit codes: 0 success, 1 the command or the run failed, 2 wrong usage.
     """
 

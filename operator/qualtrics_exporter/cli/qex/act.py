@@ -12,21 +12,21 @@ import click
 
 from qualtrics_exporter.cli.qex import requests
 from qualtrics_exporter.cli.qex.kubectl import Failed, Kubectl, connected, name_argument
+from qualtrics_exporter.cli.qex.output import ENTRY_FORMATS, format_data, output_option
 from qualtrics_exporter.cli.qex.requests import Patch, Refused, Request
-from qualtrics_exporter.cli.qex.tables import ago, now
 from qualtrics_exporter.cli.qex.wait import LONGEST_WAIT, Polling, observe, outcome
 from qualtrics_exporter.cli.report import GOOD, report
 from qualtrics_exporter.cli.streams import say
 from qualtrics_exporter.controller.plan.requests import SETTLEMENT, requested
-from qualtrics_exporter.export.messages import format_people
+from qualtrics_exporter.pages.times import now
 from qualtrics_exporter.resource.exporter import Exporter
 
 ATTEMPTS = 10
 """How often a conflicting write is tried. The operator may be writing the status at the same time."""
-OLD_COUNT_SECONDS = 24 * 3600
-"""After this time, a count of the people says little about the query now."""
 
 T = TypeVar("T")
+
+entry_output = output_option(ENTRY_FORMATS, "Print the entry of the history for programs instead of a report.")
 
 yes = click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 no_wait = click.option("--no-wait", is_flag=True, help="Do not wait for the outcome.")
@@ -41,8 +41,9 @@ timeout = click.option(
 @yes
 @no_wait
 @timeout
+@entry_output
 @connected
-def run_command(*, kubectl: Kubectl, name: str, yes: bool, no_wait: bool, timeout: float) -> None:
+def run_command(*, kubectl: Kubectl, name: str, yes: bool, no_wait: bool, timeout: float, output: str | None) -> None:
     """Send the survey now, to all people of the query. Asks for confirmation first.
 
     The schedule does not change: the next slot runs as planned. Exit code 0 if the survey was sent.
@@ -53,9 +54,9 @@ def run_command(*, kubectl: Kubectl, name: str, yes: bool, no_wait: bool, timeou
     spec = exporter.spec
     if not (spec and spec.dry_run):
         survey = spec.qualtrics.survey_id if spec else ""
-        _confirm(f"Send survey {survey} to {_people(exporter)}?", exporter, kubectl, yes=yes)
+        _confirm(f"Send survey {survey} to {requests.format_audience(exporter, now())}?", exporter, kubectl, yes=yes)
     request = _write(kubectl, found, lambda fresh: requests.request_run(fresh, now()))
-    _finish(kubectl, exporter, request, no_wait=no_wait, timeout=timeout)
+    _finish(kubectl, exporter, request, no_wait=no_wait, timeout=timeout, output=output)
 
 
 @click.command("test")
@@ -64,8 +65,11 @@ def run_command(*, kubectl: Kubectl, name: str, yes: bool, no_wait: bool, timeou
 @yes
 @no_wait
 @timeout
+@entry_output
 @connected
-def test_command(*, kubectl: Kubectl, name: str, deliver: bool, yes: bool, no_wait: bool, timeout: float) -> None:
+def test_command(
+    *, kubectl: Kubectl, name: str, deliver: bool, yes: bool, no_wait: bool, timeout: float, output: str | None
+) -> None:
     """Check Nexthink and Qualtrics and count the people of the query. Sends nothing without --deliver.
 
     Works on a suspended exporter, too. Exit code 0 if the test passed.
@@ -78,14 +82,14 @@ def test_command(*, kubectl: Kubectl, name: str, deliver: bool, yes: bool, no_wa
         question = f"Send survey {survey} to at most {requests.TEST_PEOPLE} people of the query?"
         _confirm(question, exporter, kubectl, yes=yes)
     request = _write(kubectl, found, lambda fresh: requests.request_test(fresh, now(), deliver=deliver))
-    _finish(kubectl, exporter, request, no_wait=no_wait, timeout=timeout)
+    _finish(kubectl, exporter, request, no_wait=no_wait, timeout=timeout, output=output)
 
 
 @click.command("suspend")
 @name_argument
 @connected
 def suspend_command(*, kubectl: Kubectl, name: str) -> None:
-    """Start no more slots. A run that has not started its send stops."""
+    """Stop sending on schedule, until you resume. A run that has not begun to send stops."""
     _set_suspended(kubectl, name, suspend=True)
 
 
@@ -93,7 +97,7 @@ def suspend_command(*, kubectl: Kubectl, name: str) -> None:
 @name_argument
 @connected
 def resume_command(*, kubectl: Kubectl, name: str) -> None:
-    """Start slots again, from the next one. Slots of the suspension are not caught up."""
+    """Send on schedule again, from the next slot. What was due while suspended is not sent later."""
     _set_suspended(kubectl, name, suspend=False)
 
 
@@ -103,14 +107,15 @@ def resume_command(*, kubectl: Kubectl, name: str) -> None:
 @timeout
 @connected
 def resolve_command(*, kubectl: Kubectl, name: str, outcome: str, timeout: float) -> None:
-    """Report whether a run that ended Unknown was sent, as you saw it in Qualtrics. Sends nothing.
+    """Report whether a run with the result Unknown was sent, after you looked in Qualtrics. Sends nothing.
 
-    RUN is the id of the run, which `kubectl qex status` shows. Exit code 0 if the operator accepted the report.
+    RUN is the id of the run, which `kubectl qex status` shows. EMD_… is the id of its distribution in Qualtrics. Exit
+    code 0 if the operator accepted the report.
     """
     found = kubectl.get(name)
     exporter = Exporter.from_object(found)
     _write(kubectl, found, lambda fresh: requests.report_outcome(fresh, outcome))
-    for current in observe(kubectl, exporter, Polling(timeout)):
+    for _, current in observe(kubectl, exporter, Polling(timeout)):
         settled = current.status.last_settlement
         if settled and current.status.last_handled_settlement == outcome and not requested(SETTLEMENT, current):
             click.echo(f"{settled.reason}: {settled.message}")
@@ -126,28 +131,8 @@ def _set_suspended(kubectl: Kubectl, name: str, *, suspend: bool) -> None:
         return
     _write(kubectl, found, lambda fresh: requests.suspension(fresh, suspend=suspend))
     click.echo(f"{name} is {state} now.")
-    if tool := _gitops_tool(found):
+    if tool := requests.gitops_tool(found):
         say(f"{tool} manages this exporter and may revert the change. Make it in Git, too.")
-
-
-def _gitops_tool(exporter: dict[str, Any]) -> str | None:
-    """The GitOps tool that applied the exporter, by the labels and annotations that such tools set."""
-    metadata = exporter["metadata"]
-    keys = {*(metadata.get("labels") or {}), *(metadata.get("annotations") or {})}
-    if any(key.startswith(("kustomize.toolkit.fluxcd.io/", "helm.toolkit.fluxcd.io/")) for key in keys):
-        return "Flux"
-    return "Argo CD" if any(key.startswith("argocd.argoproj.io/") for key in keys) else None
-
-
-def _people(exporter: Exporter) -> str:
-    """How many people a run mails, as far as it is known."""
-    count, at = requests.audience(exporter), now()
-    test = f"`kubectl qex test {exporter.name}` counts them without sending"
-    if count is None:
-        return f"all people of the query (nobody has counted them yet: {test})"
-    found = f"about {format_people(count.people)} (counted {ago(count.counted, at)} by a {count.by}"
-    old = (at - count.counted).total_seconds() > OLD_COUNT_SECONDS
-    return f"{found}: {test})" if old else f"{found})"
 
 
 def _confirm(question: str, exporter: Exporter, kubectl: Kubectl, *, yes: bool) -> None:
@@ -167,15 +152,11 @@ def _write(kubectl: Kubectl, found: dict[str, Any], change: Callable[[Exporter],
 
     The uid must stay the same, because the user confirmed for that object. Raises `Failed` and ClickException.
     """
-    uid = found["metadata"]["uid"]
-    generation = found["metadata"].get("generation")
+    before = Exporter.from_object(found)
     for attempt in range(ATTEMPTS):
         if attempt:
             found = kubectl.get(found["metadata"]["name"])
-            if found["metadata"]["uid"] != uid:
-                raise Failed("the exporter was deleted, and another one has its name now. Nothing was changed.")
-            if found["metadata"].get("generation") != generation:
-                raise Failed("somebody has changed the exporter in the meantime. Nothing was requested. Look again.")
+            _checked(lambda: requests.check_unchanged(before.uid, before.generation, Exporter.from_object(found)))  # noqa: B023 - called at once
         wanted = _checked(lambda: change(Exporter.from_object(found)))  # noqa: B023 - called at once
         patch: Patch | None = wanted.patch if isinstance(wanted, Request) else wanted  # type: ignore[assignment]
         if patch is None:
@@ -197,16 +178,19 @@ def _checked(change: Callable[[], T]) -> T:
         raise click.ClickException(f"{refused}.") from None
 
 
-def _finish(kubectl: Kubectl, exporter: Exporter, request: Request, *, no_wait: bool, timeout: float) -> None:
+def _finish(
+    kubectl: Kubectl, exporter: Exporter, request: Request, *, no_wait: bool, timeout: float, output: str | None
+) -> None:
     """Wait for the outcome of a request, report it, and end with its exit code."""
     if no_wait:
-        click.echo(f"Requested as run {request.run_id}. `kubectl qex status {exporter.name}` shows its outcome.")
+        sentence = f"Requested as run {request.run_id}. `kubectl qex status {exporter.name}` shows its outcome."
+        click.echo(format_data({"id": request.run_id}, output) if output else sentence)
         return
     say(f"Requested as run {request.run_id}.")
     try:
-        entry = outcome(kubectl, exporter, request.run_id, Polling(timeout))
+        found, entry = outcome(kubectl, exporter, request.run_id, Polling(timeout))
     except KeyboardInterrupt:
         note = f"Stopped waiting. The request remains: `kubectl qex status {exporter.name}` shows its outcome."
         raise click.ClickException(note) from None
-    click.echo(report(exporter.name, entry))
+    click.echo(format_data(found, output) if output else report(exporter.name, entry))
     sys.exit(0 if entry.result in GOOD else 1)

@@ -21,6 +21,19 @@ RESOURCE = f"{PLURAL}.{GROUP}"
 MANAGER = "kubectl-qex"
 """The field manager, as `managedFields` shows it."""
 _FROM_SERVER = re.compile(r"Error from server \((\w+)\): ")
+_ERROR_LINE = re.compile(r"[Ee]rror[: ]|Unable to connect to the server: |The connection to the server ")
+"""How kubectl begins the line with its error. Log lines may come before it, and advice of several lines after it."""
+_CONTEXTS = "`kubectl config get-contexts` shows the contexts of your kubeconfig: choose one with --context."
+_NEXT_STEPS = {
+    # Without a context, kubectl tries this address.
+    "connection to the server localhost:8080 was refused": f"kubectl does not know which cluster to use. {_CONTEXTS}",
+    "context was not found": _CONTEXTS,
+    "exec: executable": "The program that logs you in failed: log in again, or install the program.",
+    "connect to the server": "Check your network connection and VPN.",
+    "connection to the server": "Check your network connection and VPN.",
+    "at the cluster scope": "To read only one namespace, use --namespace instead of -A.",
+}
+"""What the user can do about an error of kubectl, by a part of its text. The first part that matches counts."""
 
 
 class Failed(Exception):
@@ -49,12 +62,19 @@ class Kubectl:
         command = [program, *arguments, *self.flags, *namespace]
         done = subprocess.run(command, input=input, capture_output=True, text=True, check=False)  # noqa: S603
         if done.returncode != 0:
-            raise _failure(done.stderr)
+            raise failure(done.stderr)
         return done.stdout
 
     def get(self, name: str) -> dict[str, Any]:
         """An exporter. Raises `Failed`, with the cause NotFound if it does not exist."""
-        return _object(self.call("get", RESOURCE, name, "--output", "json"))
+        try:
+            return _object(self.call("get", RESOURCE, name, "--output", "json"))
+        except Failed as failed:
+            if failed.cause != "NotFound":
+                raise
+            where = f"the namespace {self.namespace}" if self.namespace else "the namespace of your current context"
+            text = f"there is no exporter {name} in {where}. `kubectl qex list -A` lists all exporters."
+            raise Failed(text, failed.cause) from None
 
     def list(self, *, everywhere: bool = False, selector: str | None = None) -> Sequence[dict[str, Any]]:
         """The exporters of the namespace, or of all namespaces."""
@@ -78,31 +98,48 @@ class Kubectl:
 
     def cluster(self) -> str:
         """How the user knows the cluster: the context and the name of its cluster in the kubeconfig."""
-        config = _object(self.call("config", "view", "--minify", "--output", "json"))
-        contexts = config.get("contexts") or [{}]
-        context = contexts[0]
+        context = self._context()
         cluster = (context.get("context") or {}).get("cluster")
         return f"{cluster} (context {context.get('name')})" if cluster else "this cluster"
 
+    def context_namespace(self) -> str:
+        """The namespace of the current context."""
+        return str((self._context().get("context") or {}).get("namespace") or "default")
 
-def _failure(errors: str) -> Failed:
+    def _context(self) -> Mapping[str, Any]:
+        config = _object(self.call("config", "view", "--minify", "--output", "json"))
+        contexts: list[Mapping[str, Any]] = config.get("contexts") or [{}]
+        return contexts[0]
+
+
+def failure(errors: str) -> Failed:
     """The error of kubectl as a sentence that says what to do."""
     lines = [line for line in errors.strip().splitlines() if line and not line.startswith(("E0", "E1", "W0", "W1"))]
+    lines = [line for line in lines if _ERROR_LINE.match(line)] or lines
     text = (lines or errors.strip().splitlines() or ["kubectl failed without a message"])[-1]
-    text = text.removeprefix("error: ").rstrip(".")
+    text = text.removeprefix("error: ").removeprefix("Error in configuration: ").rstrip(".")
+    text = text.partition(" - did you specify the right host or port?")[0]
     if "doesn't have a resource type" in text:
         return Failed(f"{text}: the CRD of qualtrics-exporter is not installed in this cluster, or you may not see it.")
     if match := _FROM_SERVER.match(text):
-        cause, said = match[1], text[match.end() :]
-        step = {
-            "Forbidden": "Ask an administrator of the namespace for this permission.",
-            "NotFound": "`kubectl qex list -A` shows what exists.",
-            "Unauthorized": "Your login may have expired: log in again.",
-        }.get(cause)
-        return Failed(" ".join(filter(None, (f"{said}.", step))), cause)
+        return refusal(match[1], text[match.end() :])
     if "must be logged in to the server" in text or "Unauthorized" in text:
         return Failed(f"{text}. Your login may have expired: log in again.", "Unauthorized")
-    return Failed(f"{text}.")
+    return Failed(" ".join(filter(None, (f"{text}.", _next_step(text)))))
+
+
+def _next_step(text: str) -> str | None:
+    return next((step for part, step in _NEXT_STEPS.items() if part in text), None)
+
+
+def refusal(cause: str, said: str) -> Failed:
+    """What the API server refused, with the next step. `cause` is the reason of its answer, such as NotFound."""
+    step = {
+        "Forbidden": _next_step(said) or "Ask an administrator of the namespace for this permission.",
+        "NotFound": "`kubectl qex list -A` shows what exists.",
+        "Unauthorized": "Your login may have expired: log in again.",
+    }.get(cause)
+    return Failed(" ".join(filter(None, (f"{said.rstrip('.')}.", step))), cause)
 
 
 def _object(text: str) -> dict[str, Any]:

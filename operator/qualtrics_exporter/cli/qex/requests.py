@@ -12,10 +12,14 @@ from typing import Any
 
 from qualtrics_exporter.controller.plan.requests import RUN, SETTLEMENT, TEST, Kind, requested
 from qualtrics_exporter.controller.status.resolution import understood, unknown_entries
+from qualtrics_exporter.export.messages import format_people
+from qualtrics_exporter.pages.times import ago
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.names import RUN_REQUESTED_AT, SETTLE_RUN, TEST_MODE, TEST_REQUESTED_AT
 from qualtrics_exporter.resource.status import RecipientCounts, timestamp
 
+OLD_COUNT_SECONDS = 24 * 3600
+"""After this time, a count of the people says little about the query now."""
 TEST_PEOPLE = 20
 """A test that delivers mails at most this many people."""
 
@@ -35,7 +39,7 @@ class Request:
 
 
 def request_run(exporter: Exporter, now: datetime) -> Request:
-    """Request a run. Raises `Refused` while anything else is in progress."""
+    """Request a run. `now` becomes its token. Raises `Refused` while anything else is in progress."""
     _check_idle(exporter)
     if exporter.spec is None:
         raise Refused(f"the spec is invalid, so nothing can be sent: {exporter.spec_error}")
@@ -66,6 +70,23 @@ def report_outcome(exporter: Exporter, value: str) -> Request:
         known = f"These are unknown: {', '.join(unknown)}" if unknown else "No run of this exporter is unknown"
         raise Refused(f"no entry of a run {report.run} ended Unknown. {known}")
     return _request(SETTLEMENT, exporter, SETTLE_RUN, value)
+
+
+def check_unchanged(uid: str, generation: int, exporter: Exporter) -> None:
+    """Raise `Refused` unless this is still the exporter for which the user confirmed the request."""
+    if exporter.uid != uid:
+        raise Refused("the exporter was deleted, and another one has its name now. Nothing was changed")
+    if exporter.generation != generation:
+        raise Refused("somebody has changed the exporter in the meantime. Nothing was requested. Look again")
+
+
+def gitops_tool(exporter: Mapping[str, Any]) -> str | None:
+    """The GitOps tool that applied the exporter, by the labels and annotations that such tools set."""
+    metadata = exporter["metadata"]
+    keys = {*(metadata.get("labels") or {}), *(metadata.get("annotations") or {})}
+    if any(key.startswith(("kustomize.toolkit.fluxcd.io/", "helm.toolkit.fluxcd.io/")) for key in keys):
+        return "Flux"
+    return "Argo CD" if any(key.startswith("argocd.argoproj.io/") for key in keys) else None
 
 
 def _request(kind: Kind, exporter: Exporter, annotation: str, token: str, more: Mapping[str, str] = {}) -> Request:
@@ -117,3 +138,13 @@ def audience(exporter: Exporter) -> Audience | None:
 
 def _people(counts: RecipientCounts | None) -> int | None:
     return counts.accepted if counts else None
+
+
+def format_audience(exporter: Exporter, now: datetime) -> str:
+    """How many people a run mails, as far as it is known."""
+    count = audience(exporter)
+    test = "a test counts them without sending"
+    if count is None:
+        return f"all people of the query (nobody has counted them yet: {test})"
+    found = f"about {format_people(count.people)} (counted {ago(count.counted, now)} by a {count.by}"
+    return f"{found}: {test})" if (now - count.counted).total_seconds() > OLD_COUNT_SECONDS else f"{found})"

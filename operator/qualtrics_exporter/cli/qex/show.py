@@ -8,21 +8,19 @@ import click
 
 from qualtrics_exporter.cli.qex import views
 from qualtrics_exporter.cli.qex.kubectl import RESOURCE, Kubectl, connected, name_argument
-from qualtrics_exporter.cli.qex.tables import ago, now, table
+from qualtrics_exporter.cli.qex.output import ENTRY_FORMATS, OBJECT_FORMATS, format_data, format_object, output_option
+from qualtrics_exporter.cli.qex.tables import table
+from qualtrics_exporter.pages.times import ago, now
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.names import KIND
 
-MACHINE_FORMATS = ("json", "yaml", "name")
-
-output = click.option(
-    "-o", "--output", type=click.Choice(MACHINE_FORMATS), help="Print the objects for programs, as kubectl get does."
-)
+object_output = output_option(OBJECT_FORMATS, "Print the objects for programs, as kubectl get does.")
 
 
 @click.command("list")
 @click.option("-A", "--all-namespaces", "everywhere", is_flag=True, help="List the exporters of all namespaces.")
 @click.option("-l", "--selector", metavar="LABELS", help="Label selector, for example team=dex.")
-@output
+@object_output
 @connected
 def list_command(*, kubectl: Kubectl, everywhere: bool, selector: str | None, output: str | None) -> None:
     """List exporters: active or suspended, schedule, next slot, last run, health."""
@@ -36,24 +34,32 @@ def list_command(*, kubectl: Kubectl, everywhere: bool, selector: str | None, ou
     if exporters:
         click.echo(views.listed(exporters, now(), None, namespaces=everywhere))
     else:
-        click.echo("There are no exporters here." if everywhere else "There are no exporters here. Try -A.", err=True)
+        click.echo(f"There are no exporters in {_searched(kubectl, everywhere=everywhere)}.", err=True)
+
+
+def _searched(kubectl: Kubectl, *, everywhere: bool) -> str:
+    if everywhere:
+        return "this cluster"
+    namespace = f"the namespace {kubectl.namespace}" if kubectl.namespace else "the namespace of your current context"
+    return f"{namespace}. `kubectl qex list -A` lists the exporters of all namespaces"
 
 
 @click.command("status")
 @name_argument
-@output
+@object_output
 @connected
 def status_command(*, kubectl: Kubectl, name: str, output: str | None) -> None:
     """Show one exporter: schedule, next slots, conditions with next steps, latest runs."""
+    found = kubectl.get(name)
     if output:
-        click.echo(kubectl.call("get", RESOURCE, name, "--output", output), nl=False)
+        click.echo(format_object(found, output))
     else:
-        click.echo(views.status_page(Exporter.from_object(kubectl.get(name)), now(), None))
+        click.echo(views.status_page(Exporter.from_object(found), now(), None))
 
 
 @click.command("history")
 @name_argument
-@click.option("-o", "--output", type=click.Choice(("json",)), help="Print the entries as JSON.")
+@output_option(ENTRY_FORMATS, "Print the entries for programs.")
 @connected
 def history_command(*, kubectl: Kubectl, name: str, output: str | None) -> None:
     """Show the latest runs with their counts and delivery figures, newest first.
@@ -63,7 +69,7 @@ def history_command(*, kubectl: Kubectl, name: str, output: str | None) -> None:
     found = kubectl.get(name)
     if output:
         status = found.get("status") or {}
-        click.echo(json.dumps({key: status.get(key) for key in ("history", "lastTest")}, indent=2))
+        click.echo(format_data({key: status.get(key) for key in ("history", "lastTest")}, output))
         return
     entries = Exporter.from_object(found).status.entries
     if entries:
@@ -74,15 +80,19 @@ def history_command(*, kubectl: Kubectl, name: str, output: str | None) -> None:
 
 @click.command("events")
 @name_argument
+@object_output
 @connected
-def events_command(*, kubectl: Kubectl, name: str) -> None:
+def events_command(*, kubectl: Kubectl, name: str, output: str | None) -> None:
     """Show the Events of an exporter, oldest first. The API server keeps them for about an hour."""
-    uid = kubectl.get(name)["metadata"]["uid"]
-    selector = f"regarding.kind={KIND},regarding.name={name}"
-    found = kubectl.call("get", "events.v1.events.k8s.io", "--field-selector", selector, "--output", "json")
-    events = [each for each in json.loads(found)["items"] if each.get("regarding", {}).get("uid") == uid]
+    uid = kubectl.get(name)["metadata"]["uid"]  # an earlier exporter of this name may have Events, too
+    selector = f"regarding.kind={KIND},regarding.name={name},regarding.uid={uid}"
+    found = kubectl.call("get", "events.v1.events.k8s.io", "--field-selector", selector, "--output", output or "json")
+    if output:
+        click.echo(found, nl=False)
+        return
+    events = json.loads(found)["items"]
     if not events:
-        click.echo("There are no Events of this exporter.", err=True)
+        click.echo("There are no Events of this exporter. The API server keeps them for about an hour.", err=True)
         return
     at = now()
     events.sort(key=_time)

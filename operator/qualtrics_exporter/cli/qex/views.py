@@ -5,8 +5,9 @@ from datetime import datetime, tzinfo
 from typing import Any
 
 from qualtrics_exporter.cli.progress import describe
-from qualtrics_exporter.cli.qex.tables import ago, local, table
-from qualtrics_exporter.controller.status import conditions
+from qualtrics_exporter.cli.qex.health import health
+from qualtrics_exporter.cli.qex.tables import table
+from qualtrics_exporter.pages.times import ago, local
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.status import Delivery, HistoryEntry, timestamp
 from qualtrics_exporter.schedule import Schedule, next_slot
@@ -30,25 +31,6 @@ def active(exporter: Exporter) -> str:
     return "dry run" if exporter.spec.dry_run else "yes"
 
 
-def health(exporter: Exporter) -> str:
-    """One sentence: `ready`, or what is wrong."""
-    status = exporter.status
-    ready = status.condition(conditions.READY)
-    if ready is None or status.observed_generation != exporter.generation:
-        return "not checked yet"
-    if ready.status != "True":
-        return f"not ready: {ready.reason}"
-    last = status.condition(conditions.LAST_RUN_SUCCEEDED)
-    if last and last.status == "Unknown" and last.reason not in ("NotYetRun", "NotYetChecked"):
-        return f"last run unknown: {last.reason}"
-    if last and last.status == "False":
-        return f"last run failed: {last.reason}"
-    sync = status.condition(conditions.QUERY_IN_SYNC)
-    if sync and sync.status == "False":
-        return f"ready, but {sync.reason}"
-    return "ready, with warnings" if status.warnings else "ready"
-
-
 def listed(exporters: Sequence[Exporter], now: datetime, zone: tzinfo | None, *, namespaces: bool) -> str:
     """The table of `list`."""
     header = ("NAMESPACE", *LIST_HEADER) if namespaces else LIST_HEADER
@@ -67,7 +49,7 @@ def _listed(exporter: Exporter, now: datetime, zone: tzinfo | None, *, namespace
         "" if exporter.suspended else local(status.next_schedule_time, zone),
         f"{newest.result}, {ago(newest.completion_time, now)}" if newest else "",
         str(counts.accepted) if counts and counts.accepted is not None else "",
-        health(exporter),
+        health(exporter).text,
     )
     return (exporter.namespace, *row) if namespaces else row
 
@@ -92,7 +74,7 @@ def status_page(exporter: Exporter, now: datetime, zone: tzinfo | None) -> str:
 
 def _status_lines(exporter: Exporter, now: datetime, zone: tzinfo | None) -> Iterator[str]:
     spec, status = exporter.spec, exporter.status
-    yield f"{exporter.namespace}/{exporter.name}: {health(exporter)}"
+    yield f"{exporter.namespace}/{exporter.name}: {health(exporter).text}"
     yield ""
     facts: list[tuple[str, str]] = [("Active", _active_sentence(exporter)), ("Schedule", status.schedule or "unknown")]
     facts += [("Next slots" if n == 0 else "", local(due, zone)) for n, due in enumerate(next_slots(exporter, now))]

@@ -3,11 +3,13 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import click
 
 from qualtrics_exporter.cli.progress import describe
 from qualtrics_exporter.cli.qex.kubectl import Failed, Kubectl, connected, name_argument
+from qualtrics_exporter.cli.qex.output import OBJECT_FORMATS, format_object, output_option
 from qualtrics_exporter.cli.streams import say
 from qualtrics_exporter.controller.plan.requests import RUN, TEST, requested
 from qualtrics_exporter.controller.status import conditions
@@ -32,8 +34,8 @@ class Polling:
     sleep: Callable[[float], None] = time.sleep
 
 
-def observe(kubectl: Kubectl, exporter: Exporter, polling: Polling) -> Iterator[Exporter]:
-    """The exporter, again and again, until the timeout. Says what happens in the meantime.
+def observe(kubectl: Kubectl, exporter: Exporter, polling: Polling) -> Iterator[tuple[dict[str, Any], Exporter]]:
+    """The exporter, as an object and as a model, again and again, until the timeout. Reports the progress.
 
     An API server that cannot be reached for a while does not end the wait: the request is made already. Raises `Failed`
     if the exporter was deleted, if the user may not read it, or after the timeout.
@@ -41,20 +43,21 @@ def observe(kubectl: Kubectl, exporter: Exporter, polling: Polling) -> Iterator[
     began, said = polling.monotonic(), ""
     while polling.monotonic() - began < polling.timeout:
         try:
-            current = Exporter.from_object(kubectl.get(exporter.name))
+            found = kubectl.get(exporter.name)
         except Failed as failed:
             if failed.cause in ("NotFound", "Forbidden", "Unauthorized"):
                 raise
             said = _say_once(f"{failed} Trying again.", said)
         else:
+            current = Exporter.from_object(found)
             if current.uid != exporter.uid:
                 raise Failed(f"{exporter.name} was deleted, and another exporter has its name now.", "NotFound")
-            yield current
+            yield found, current
             waited = polling.monotonic() - began
             said = _say_once(_progress(current, waited), said)
         polling.sleep(POLL_SECONDS)
-    minutes = int(polling.timeout // 60)
-    raise Failed(f"not finished after {minutes} min. The operator continues: `kubectl qex status {exporter.name}`.")
+    length = f"{polling.timeout / 60:.0f} min" if polling.timeout > 120 else f"{polling.timeout:.0f} s"
+    raise Failed(f"not finished after {length}. `kubectl qex status {exporter.name}` shows the current state.")
 
 
 def _progress(exporter: Exporter, waited: float) -> str:
@@ -71,15 +74,20 @@ def _say_once(text: str, said: str) -> str:
     return text or said
 
 
-def outcome(kubectl: Kubectl, exporter: Exporter, run_id: str, polling: Polling) -> HistoryEntry:
-    """Wait for the entry of a run or a test. Raises `Failed` as `observe` does."""
-    for current in observe(kubectl, exporter, polling):
+def outcome(kubectl: Kubectl, exporter: Exporter, run_id: str, polling: Polling) -> tuple[dict[str, Any], HistoryEntry]:
+    """Wait for the entry of a run or a test, as in the status and as a model. Raises `Failed` as `observe` does."""
+    for found, current in observe(kubectl, exporter, polling):
         active = current.status.active_run
         if active and active.id == run_id:
             continue
         if entry := next((entry for entry in current.status.entries if entry.id == run_id), None):
-            return entry
+            return _entry_in(found["status"], run_id), entry
     raise AssertionError("observe ends with an error")
+
+
+def _entry_in(status: dict[str, Any], run_id: str) -> dict[str, Any]:
+    entries = (*(status.get("history") or []), status.get("lastTest") or {})
+    return next(entry for entry in entries if entry.get("id") == run_id)
 
 
 def _is_idle(exporter: Exporter) -> bool:
@@ -101,13 +109,18 @@ CONDITIONS = {"idle": _is_idle, "ready": _is_ready}
     type=click.Choice(tuple(CONDITIONS)),
     default="idle",
     show_default=True,
-    help="idle: no run or test is in progress or requested. ready: the current spec was checked without an error.",
+    help="idle: no run or test is in progress or requested. ready: the operator has found no error in it.",
 )
-@click.option("--timeout", type=click.FloatRange(min=0), default=LONGEST_WAIT, show_default=True, metavar="SECONDS")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0), default=LONGEST_WAIT, show_default=True, metavar="SECONDS",
+    help="How long to wait.",
+)  # fmt: skip
+@output_option(OBJECT_FORMATS, "Then print the exporter for programs, as kubectl get does.")
 @connected
-def wait_command(*, kubectl: Kubectl, name: str, condition: str, timeout: float) -> None:
-    """Wait until an exporter is idle or ready. Exit code 1 if it is not after the timeout."""
-    for current in observe(kubectl, Exporter.from_object(kubectl.get(name)), Polling(timeout)):
+def wait_command(*, kubectl: Kubectl, name: str, condition: str, timeout: float, output: str | None) -> None:
+    """Wait until an exporter is idle or ready. Exit code 1 if that takes longer than the timeout."""
+    for found, current in observe(kubectl, Exporter.from_object(kubectl.get(name)), Polling(timeout)):
         if CONDITIONS[condition](current):
-            click.echo(f"{current.namespace}/{current.name} is {condition}.")
+            sentence = f"{current.namespace}/{current.name} is {condition}."
+            click.echo(format_object(found, output) if output else sentence)
             return

@@ -20,9 +20,9 @@ from datetime import datetime, timedelta
 from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.controller.kube.errors import ClusterError, Forbidden, NotFound
 from qualtrics_exporter.controller.plan.wake import NEVER, Wake
+from qualtrics_exporter.controller.queue.wake_heap import WakeHeap
+from qualtrics_exporter.controller.queue.work_item import MAX_BACKOFF, Turn, WorkItem, missing_permission
 from qualtrics_exporter.controller.status.key import Key
-from qualtrics_exporter.controller.wake_heap import WakeHeap
-from qualtrics_exporter.controller.work_item import MAX_BACKOFF, Turn, WorkItem, missing_permission
 from qualtrics_exporter.fair_share import FairQueue, Grant, Tenant
 from qualtrics_exporter.remote.waits import Waits
 

@@ -1,0 +1,81 @@
+"""`kubectl qex dashboard`."""
+
+import asyncio
+import signal
+import sys
+import webbrowser
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+
+import click
+
+from qualtrics_exporter.cli.console.cluster import cluster
+from qualtrics_exporter.cli.console.server import serve
+from qualtrics_exporter.cli.console.session import Session
+from qualtrics_exporter.cli.console.source import Source
+from qualtrics_exporter.cli.qex.kubectl import Kubectl, connected
+from qualtrics_exporter.cli.streams import say
+from qualtrics_exporter.clock import Clock, SystemClock
+
+
+@click.command("dashboard")
+@click.option("-A", "--all-namespaces", "everywhere", is_flag=True, help="Show the exporters of all namespaces.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, show_default="any free port", help="Port of 127.0.0.1."
+)
+@click.option("--no-browser", is_flag=True, help="Only print the address.")
+@connected
+def dashboard_command(*, kubectl: Kubectl, everywhere: bool, port: int, no_browser: bool) -> None:
+    """Show the exporters on a page of this machine, until Ctrl-C.
+
+    The page has the permissions of your kubeconfig. Its address works once, in one browser: press Enter for another.
+    Without --namespace, it shows all namespaces, or that of the context if you may not list the others.
+    """
+    if everywhere and kubectl.namespace:
+        raise click.UsageError("Use either --namespace or --all-namespaces.")
+    asyncio.run(_dashboard(kubectl, everywhere=everywhere, port=port, browser=not no_browser))
+
+
+async def _dashboard(kubectl: Kubectl, *, everywhere: bool, port: int, browser: bool) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, stop.set)
+    clock = SystemClock()
+    async with cluster(kubectl, clock, everywhere=everywhere) as source, _served(source, clock, port) as session:
+        await show_address(session, browser=browser)
+        offer_addresses(session)
+        await stop.wait()
+
+
+@asynccontextmanager
+async def _served(source: Source, clock: Clock, port: int) -> AsyncIterator[Session]:
+    async with AsyncExitStack() as stack:
+        try:
+            session = await stack.enter_async_context(serve(source, clock, port=port))
+        except OSError as error:
+            raise click.ClickException(f"Port {port} cannot be used: {error.strerror}.") from None
+        yield session
+
+
+async def show_address(session: Session, *, browser: bool) -> None:
+    """Print the address, and open it."""
+    address = session.new_address()
+    click.echo(address)
+    say("The address works once. Press Ctrl-C to stop.")
+    if browser:
+        await asyncio.to_thread(webbrowser.open, address)
+
+
+def offer_addresses(session: Session) -> None:
+    """In a terminal, print a new address for each Enter."""
+
+    def on_input() -> None:
+        if sys.stdin.readline():
+            click.echo(session.new_address())
+        else:
+            asyncio.get_running_loop().remove_reader(sys.stdin)
+
+    if sys.stdin and sys.stdin.isatty():
+        with suppress(OSError, NotImplementedError):
+            asyncio.get_running_loop().add_reader(sys.stdin, on_input)

@@ -1,0 +1,68 @@
+"""Responses of aiohttp: pages and assets with headers for security, and checks of Host and Origin.
+
+The servers listen on loopback. A web page of another site that is open in the same browser could send requests there,
+so each request must name the server itself as its host, and a request of a page must come from a page of this server
+(https://developer.mozilla.org/docs/Web/HTTP/Headers/Sec-Fetch-Site).
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+
+from aiohttp import web
+
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "Cache-Control": "no-store",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    # Not no-referrer: browsers would then send the Origin of a form as null.
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+"""Of every response. No page loads anything from another host, and no other page can show one in a frame."""
+
+TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+SAFE_METHODS = frozenset({"GET", "HEAD"})
+
+
+def html(text: str, status: int = 200) -> web.Response:
+    """A page."""
+    return web.Response(text=text, status=status, content_type="text/html", headers=HEADERS)
+
+
+def redirect(path: str) -> web.Response:
+    """After a form was handled: the page that shows the result. Reloading it does not send the form again."""
+    return web.Response(status=303, headers={**HEADERS, "Location": path})
+
+
+async def asset(request: web.Request) -> web.Response:
+    """A file of `assets/`. Its name is the last part of the path."""
+    name = request.match_info["name"]
+    content = _assets().get(name)
+    if content is None:
+        return web.Response(status=404, headers=HEADERS)
+    kind = TYPES[name[name.rindex(".") :]]
+    return web.Response(body=content, content_type=kind, charset="utf-8", headers=HEADERS)
+
+
+@cache
+def _assets() -> Mapping[str, bytes]:
+    found = files("qualtrics_exporter.pages").joinpath("assets").iterdir()
+    return {file.name: file.read_bytes() for file in found if file.name.endswith(tuple(TYPES))}
+
+
+def foreign(request: web.Request, host: str) -> str | None:
+    """Why the request may come from a page of another site; None if it does not. `host` is host and port."""
+    if request.headers.getall("Host", []) != [host]:
+        return f"This page has the address http://{host}/ only."
+    origins = request.headers.getall("Origin", [])
+    if origins not in ([], [f"http://{host}"]) or (request.method not in SAFE_METHODS and not origins):
+        return "The request comes from the page of another site."
+    if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+        return "The request comes from the page of another site."
+    return None

@@ -1,0 +1,30 @@
+"""One browser for all tests of a worker, and the console of an administrator of the namespace."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.cli.qex import Qex
+from tests.conftest import skip_outside_ci
+from tests.console.dashboard import Dashboard, dashboard
+from tests.support.browser import browser, unsupported_reason
+from tests.support.stage import Stage
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    if reason := unsupported_reason():
+        skip_outside_ci(f"this machine cannot run the browser: {reason}")
+    with browser() as started:
+        yield started
+
+
+@pytest.fixture
+def console(stage: Stage, tmp_path: Path) -> Iterator[Dashboard]:
+    """The console of an administrator, for the namespace of the stage."""
+    home = tmp_path / "home"
+    home.mkdir()
+    with dashboard(Qex(stage.cluster.kubeconfig, home, stage.namespace), "--namespace", stage.namespace) as started:
+        yield started
