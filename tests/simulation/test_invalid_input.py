@@ -89,7 +89,8 @@ class Damaged:
         self._world.actors._invalid_input._put(body, {**body, "status": damage})
         people = People(query, 1, QUERY_TEXT, frozenset({"ana@example.com"}), ())
         invariants.mails._imports["BT_1"] = [[people]]
-        record, batch = invariants._records[body["metadata"]["uid"]], SimpleNamespace(id="BT_1", addresses=people.addresses)
+        record = invariants._records[body["metadata"]["uid"]]
+        batch = SimpleNamespace(id="BT_1", addresses=people.addresses)
         invariants.mails._check_people(record, written["activeRun"]["id"], "a slot", batch)
         return [violation.kind for violation in invariants.violations]
 
