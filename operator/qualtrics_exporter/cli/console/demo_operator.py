@@ -16,7 +16,7 @@ from typing import Any
 from qualtrics_exporter.cli.console.demo import Demo
 from qualtrics_exporter.cli.manifests import Secrets
 from qualtrics_exporter.clock import Clock
-from qualtrics_exporter.controller.leader_gaps import Leadership
+from qualtrics_exporter.controller.election.leadership import Leadership
 from qualtrics_exporter.controller.plan import requests
 from qualtrics_exporter.controller.plan.context import Context
 from qualtrics_exporter.controller.plan.deadlines import run_deadline
