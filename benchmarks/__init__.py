@@ -6,7 +6,10 @@ The command:
 
 The benchmarks:
     idle.py               thousands of idle exporters: memory, CPU time, start, and how soon due slots are claimed
+    console.py            the console with these exporters; console_process.py opens it
     burst.py              a thousand exporters that are due in one slot
+    shared_list.py        exporters that share a mailing list; shared_list_simulation.py is its process
+    new_exporters.py      exporters that are created at once; new_exporters_simulation.py is its process
     large_run.py          a run with a million rows
     small_run.py          a run with six people, and how runs grow with their people
     side_by_side.py       a script that a CronJob starts, and Kopf timers, next to the operator

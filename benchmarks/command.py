@@ -23,7 +23,17 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from benchmarks import burst, day, idle, large_run, metrics_page, side_by_side, small_run
+from benchmarks import (
+    burst,
+    day,
+    idle,
+    large_run,
+    metrics_page,
+    new_exporters,
+    shared_list,
+    side_by_side,
+    small_run,
+)
 from benchmarks.figures import Failure, Figure, Series, figure_json, table
 from benchmarks.machine import describe
 from benchmarks.processes import clean_up
@@ -33,6 +43,8 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     burst.OWN: burst.own_brands,
     burst.HANGING: burst.hanging_tenant,
     burst.ONE: burst.one_brand,
+    shared_list.NAME: shared_list.measure,
+    new_exporters.NAME: new_exporters.measure,
     large_run.REALISTIC: large_run.realistic,
     idle.NAME: idle.measure,
     small_run.NAME: small_run.measure,
@@ -45,14 +57,14 @@ BENCHMARKS: Mapping[str, Benchmark] = {
 PHASES: Sequence[Sequence[Sequence[str]]] = (
     # The bursts need the whole machine: the operator, the API server and the services.
     [[burst.OWN, burst.HANGING]],
-    # These mostly wait: ten minutes for Qualtrics, ten minutes for imports, five minutes for nothing. The simulated day
-    # only uses processors that nothing else uses.
+    # These mostly wait: ten minutes for Qualtrics, ten minutes for imports, five minutes for nothing. The simulations
+    # only use processors that nothing else uses.
     [
         [burst.ONE],
         [large_run.REALISTIC],
         [idle.NAME],
         [small_run.NAME, large_run.INSTANT, small_run.GROWTH, side_by_side.NAME, metrics_page.NAME],
-        [day.NAME],
+        [day.NAME, shared_list.NAME, new_exporters.NAME],
     ],
 )
 STAGGER_SECONDS = 1.0

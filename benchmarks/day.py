@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from benchmarks.day_simulation import Day
 from benchmarks.figures import Figure, Target
-from benchmarks.processes import Child, temporary_folder
+from benchmarks.processes import outcome
 from benchmarks.registry import Bench, Result
 
 NAME = "day"
@@ -18,10 +18,8 @@ TIMEOUT_SECONDS = 1800.0
 def measure(bench: Bench) -> Iterator[Result]:
     """Simulate the day in a process of its own."""
     exporters = bench.sizes.day_exporters
-    with temporary_folder() as folder:
-        arguments = "benchmarks.day_simulation", str(exporters), str(min(TENANTS, exporters))
-        with Child(*arguments, log=folder / "day.log") as child:
-            day = Day(**child.receive(TIMEOUT_SECONDS))
+    tenants = min(TENANTS, exporters)
+    day = Day(**outcome("benchmarks.day_simulation", str(exporters), str(tenants), timeout=TIMEOUT_SECONDS))
     what, sent = f"a day of {exporters:,} exporters", day.results.get("Succeeded", 0)
     if not sent:
         raise RuntimeError(f"no slot of {day.expected} was sent: {day.results}")

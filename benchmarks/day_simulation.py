@@ -15,11 +15,9 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from benchmarks.queue_simulation import BEGIN, SLOT, QueueSimulation, SlowNetwork, exporter_spec, idle_status
+from benchmarks.queue_simulation import BEGIN, SLOT, QueueSimulation, exporter_spec, idle_status
 from benchmarks.remote_process import IMPORT_SECONDS, IMPORT_SECONDS_PER_THOUSAND
-from qualtrics_exporter.remote.transport import Request
 from qualtrics_exporter.resource.spec import ScheduleSpec
-from qualtrics_exporter.sandbox.middleware import Reply
 from qualtrics_exporter.schedule import count_slots
 from tests.simulation import patches
 from tests.simulation.api_server import Body
@@ -71,23 +69,8 @@ def slots_of(schedule: dict[str, Any]) -> int:
     return count_slots(parsed, SLOT - moment, SLOT + DAY - moment)
 
 
-class CountingNetwork(SlowNetwork):
-    """Counts the requests that a service answers with 429."""
-
-    rate_limited = 0
-
-    def _serve(self, replica: str, host: str, request: Request, left: float) -> Reply:
-        reply = super()._serve(replica, host, request, left)
-        self.rate_limited += reply.status == 429
-        return reply
-
-
 class DaySimulation(QueueSimulation):
     """An operator, and exporters with several schedules and tenants."""
-
-    network_class = CountingNetwork
-
-    network: CountingNetwork
 
     def __init__(self, exporters: int, tenants: int) -> None:
         self.day = Day()

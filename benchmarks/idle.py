@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
+from benchmarks import console
 from benchmarks.exporters import DUE, NOT_DUE, create, manifest
 from benchmarks.figures import Figure, Floor, Series, Target
 from benchmarks.growth import growth
@@ -61,6 +62,7 @@ def measure(bench: Bench) -> Iterator[Result]:
         start.operator.end()
         watch.end()
         with bench.cpu_bound():
+            yield from console.figures(installation, namespace, sizes.exporters)
             yield _claims(installation, namespace, start.seconds, sizes.due, sizes.exporters)
 
 

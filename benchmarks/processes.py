@@ -153,3 +153,9 @@ class Child:
     def errors(self) -> str:
         """The last lines of the standard error."""
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-15:])
+
+
+def outcome(module: str, *arguments: str, timeout: float = HANG_SECONDS) -> Any:
+    """Run a Python module in a process of its own, and return the document that it prints."""
+    with temporary_folder() as folder, Child(module, *arguments, log=folder / "child.log") as child:
+        return child.receive(timeout)

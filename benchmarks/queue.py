@@ -16,17 +16,17 @@ import asyncio
 import contextlib
 import statistics
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 from unittest import mock
 
-from qualtrics_exporter.controller import work_queue
 from qualtrics_exporter.controller.plan import slots
 from qualtrics_exporter.controller.plan.wake import Wake
+from qualtrics_exporter.controller.queue import work_queue
+from qualtrics_exporter.controller.queue.work_item import Turn
 from qualtrics_exporter.controller.reconciler import Reconciler
 from qualtrics_exporter.controller.status.key import Key
-from qualtrics_exporter.controller.work_item import Turn
 from qualtrics_exporter.fair_share import NOBODY, FairQueue, Tenant
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import Status, timestamp
@@ -59,7 +59,8 @@ def before(simulation: QueueSimulation) -> Iterator[None]:
     One of 1,000 tasks took up an exporter that was due, and then waited for a place in the pool. A slot was `Missed` if
     that happened more than an hour after it was due.
     """
-    pool, reconcile, missed = asyncio.Semaphore(POOL), Reconciler.reconcile, slots._missed
+    pool, reconcile = asyncio.Semaphore(POOL), Reconciler.reconcile
+    missed: Callable[..., Status] = slots._missed
 
     async def in_pool(self: Reconciler, key: Key, turn: Turn) -> Wake:
         if key.name not in simulation.unfinished or turn.waited > STARTING_DEADLINE:

@@ -20,6 +20,7 @@ from qualtrics_exporter.remote.transport import Request
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import Status
+from qualtrics_exporter.sandbox.middleware import Reply
 from tests.simulation import patches
 from tests.simulation.api_server import ApiServer, Body
 from tests.simulation.clock import EPOCH, true_time
@@ -44,7 +45,18 @@ LIMIT = 24 * 3600.0
 SCRAPE_SECONDS = 15.0
 
 
-class SlowNetwork(Network):
+class CountingNetwork(Network):
+    """Counts the requests that a service answers with 429."""
+
+    rate_limited = 0
+
+    def _serve(self, replica: str, host: str, request: Request, left: float) -> Reply:
+        reply = super()._serve(replica, host, request, left)
+        self.rate_limited += reply.status == 429
+        return reply
+
+
+class SlowNetwork(CountingNetwork):
     """A network in which Nexthink delays the reply to a query."""
 
     def begin(self, replica: str, request: Request) -> asyncio.Future[Any]:
@@ -93,7 +105,7 @@ class Measurements:
 class QueueSimulation:
     """An operator, and exporters that are all due at `SLOT`."""
 
-    network_class: type[SlowNetwork] = SlowNetwork
+    network_class: type[CountingNetwork] = SlowNetwork
 
     def __init__(self, exporters: int, slow_minutes: float, tenants: int) -> None:
         self.loop = VirtualLoop()

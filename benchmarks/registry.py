@@ -37,12 +37,18 @@ class Sizes:
     timers: int = 1_000
     """Objects of the operator with one timer per object."""
     timer_seconds: float = 60.0
+    list_exporters: int = 100
+    """Exporters that share a mailing list."""
+    new_tenants: int = 20
+    new_exporters: int = 20
+    """New exporters of each tenant."""
     day_exporters: int = 10_000
 
 
 TINY = Sizes(
     exporters=20, growth=(5, 10), due=3, idle_seconds=1, burst_tenants=2, burst_exporters=2, burst_people=5, rows=2_000,
-    repetitions=1, small_runs=2, growth_people=(5, 10), timers=10, timer_seconds=2, day_exporters=20,
+    repetitions=1, small_runs=2, growth_people=(5, 10), timers=10, timer_seconds=2, list_exporters=3,
+    new_tenants=2, new_exporters=2, day_exporters=20,
 )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ import os
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 from qualtrics_exporter.export.query_texts import QueryTexts
@@ -69,7 +70,7 @@ def main() -> None:
         print(LINE.format("input", "longest turn", "memory", "duration", "outcome"))
         for name in chosen:
             longest, memory, took, ended = measure(
-                check_long_query if name == CHECK else lambda name=name: outcomes(origin, name)
+                check_long_query if name == CHECK else partial(outcomes, origin, name)
             )
             print(LINE.format(name, f"{longest:,.1f} ms", f"{memory:.1f} MB", f"{took:.1f} s", ended), flush=True)
 

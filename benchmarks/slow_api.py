@@ -12,7 +12,7 @@ the first minute in which a replica leads, on average.
 import statistics
 import sys
 
-from tests.controller.slow_election import QUICK, Election, Speed
+from tests.controller.election.slow_election import QUICK, Election, Speed
 
 LATENCIES = (0.1, 0.5, 1.0, 1.2, 2.0, 3.0, 4.0, 5.0, 7.0, 10.0)
 STAGGERS = (0.5, 3.0, 7.0, 11.0, 14.0)

@@ -9,7 +9,8 @@
   `tests/simulation/survey_path.py` measures it and defines its numbers. It is a separate program because it needs the
   simulation.
 
-A test checks the limits (`tests/hack/test_figures.py`).
+Tests check the limits: `tests/hack/test_figures.py`, and for the call chain on that path (`CHAIN_MODULES`,
+`CHAIN_STEPS_BACK`), `tests/repository/test_architecture.py`.
 """
 
 import argparse
@@ -27,6 +28,8 @@ PACKAGE = "qualtrics_exporter"
 PRODUCT = ROOT / "operator" / PACKAGE
 MODULE_LINES = 350
 CLASS_LINES = 250
+CHAIN_MODULES = 20
+CHAIN_STEPS_BACK = 1
 
 
 def product() -> dict[str, str]:

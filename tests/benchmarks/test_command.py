@@ -170,6 +170,12 @@ def test_every_marker_of_the_page_has_a_text() -> None:
         assert block(page.Results.read(results(Sizes())))
 
 
+def test_page_describes_every_benchmark() -> None:
+    measured = page.PAGE.read_text().partition("## What is measured")[2].partition("\n## ")[0]
+    rows = "".join(line.split("|")[1] for line in measured.splitlines() if line.startswith("| `"))
+    assert [name for name in command.BENCHMARKS if f"`{name}`" not in rows] == []
+
+
 def test_page_rejects_figures_of_other_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = page.PAGE.read_text()
     file = tmp_path / "bench.json"

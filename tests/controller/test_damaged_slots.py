@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from qualtrics_exporter.controller.leader_gaps import Leadership
+from qualtrics_exporter.controller.election.leadership import Leadership
 from qualtrics_exporter.controller.plan.next_status import Plan, finished
 from qualtrics_exporter.controller.plan.wake import Wake, next_wake
 from qualtrics_exporter.export.journal import Ended

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from qualtrics_exporter.controller.leader_gaps import Leadership
+from qualtrics_exporter.controller.election.leadership import Leadership
 from qualtrics_exporter.resource.status import Status
 from qualtrics_exporter.schedule import Schedule, next_slot
 from tests.controller.exporters import exporter, initial_status, planned

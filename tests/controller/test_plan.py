@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from qualtrics_exporter.controller.leader_gaps import Leadership
+from qualtrics_exporter.controller.election.leadership import Leadership
 from qualtrics_exporter.controller.plan.next_status import finished
 from qualtrics_exporter.controller.plan.requests import RUN, TEST, Token, requested, wants_delivery
 from qualtrics_exporter.controller.plan.usable_spec import spec_problem

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qualtrics_exporter.controller.leader_gaps import Leadership
+from qualtrics_exporter.controller.election.leadership import Leadership
 from qualtrics_exporter.controller.plan import requests
 from qualtrics_exporter.controller.plan.next_status import finished
 from qualtrics_exporter.controller.plan.requests import (

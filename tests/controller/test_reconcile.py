@@ -13,10 +13,10 @@ from qualtrics_exporter.controller.credentials import ClientFactory
 from qualtrics_exporter.controller.kube.api import ClusterApi, SecretMetadata
 from qualtrics_exporter.controller.kube.errors import ClusterError, Forbidden, Refused
 from qualtrics_exporter.controller.plan.wake import NEVER
+from qualtrics_exporter.controller.queue.work_item import Turn
 from qualtrics_exporter.controller.reconciler import Reconciler
 from qualtrics_exporter.controller.settings import Settings
 from qualtrics_exporter.controller.status.key import Key
-from qualtrics_exporter.controller.work_item import Turn
 from qualtrics_exporter.remote.waits import Waits
 from qualtrics_exporter.telemetry.metrics import Metrics
 from tests.controller.exporters import at, body, exporter, initial_status

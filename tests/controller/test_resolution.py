@@ -144,6 +144,14 @@ def test_report_does_not_change_last_run_succeeded_if_another_run_followed() -> 
     assert last_run(status) == ("False", "RateLimited")
 
 
+def test_report_does_not_change_last_run_succeeded_if_another_unknown_run_followed() -> None:
+    later = unknown(name=request_run_id(UID, "second"))
+    before = conditions.last_run(after_unknown().with_entry(later), later, 1, ENDED_AT)
+    status = after_report(f"{RUN}=Sent", before)
+    assert [entry.result for entry in status.history or []] == ["Unknown", "Succeeded"]
+    assert last_run(status) == ("Unknown", "DeliveryUnknown")
+
+
 def test_report_updates_last_run_succeeded_if_only_a_skipped_slot_followed() -> None:
     skipped = unknown(name=request_run_id(UID, "second")).model_copy(update={"result": "Skipped"})
     assert last_run(after_report(f"{RUN}=Sent", after_unknown().with_entry(skipped)))[0] == "True"

@@ -8,9 +8,9 @@ from qualtrics_exporter.controller.kube.api import ObjectKey
 from qualtrics_exporter.controller.kube.errors import ClusterError, NotFound
 from qualtrics_exporter.controller.kube.namespace_watch import TIMINGS, Timings
 from qualtrics_exporter.controller.plan.wake import Wake
+from qualtrics_exporter.controller.queue.work_queue import WorkQueue
 from qualtrics_exporter.controller.targets import Targets
 from qualtrics_exporter.controller.watch import Watch
-from qualtrics_exporter.controller.work_queue import WorkQueue
 from qualtrics_exporter.telemetry.metrics import Metrics
 
 Objects = dict[tuple[str, str], dict[str, Any]]

@@ -21,10 +21,10 @@ from kubernetes.aio import client
 
 from qualtrics_exporter.controller.app import build
 from qualtrics_exporter.controller.credentials import ClientFactory
+from qualtrics_exporter.controller.queue.work_item import Turn
 from qualtrics_exporter.controller.settings import Settings
 from qualtrics_exporter.controller.status import conditions
 from qualtrics_exporter.controller.status.key import Key
-from qualtrics_exporter.controller.work_item import Turn
 from qualtrics_exporter.export.query_texts import QueryTexts, at_once
 from qualtrics_exporter.remote.context import ApiContext
 from qualtrics_exporter.resource.exporter import Exporter

@@ -5,7 +5,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from qualtrics_exporter.remote.time_limit import MAX_STOPPED, TASK_NAME, OutOfTime, TimeLimit
+from qualtrics_exporter.remote.errors import RateLimited
+from qualtrics_exporter.remote.retry import RetryPolicy, retry
+from qualtrics_exporter.remote.time_limit import MAX_STOPPED, TASK_NAME, OutOfTime, TimeLimit, pending_failure
+from qualtrics_exporter.resource.reasons import Reason
 from tests.support.clock import SteeredClock
 
 
@@ -179,3 +182,31 @@ async def test_work_that_defers_its_cancellation_is_not_cancelled_after_the_limi
     await run_pending_callbacks()
     clock.advance(61)
     assert await task == 0
+
+
+async def test_limit_that_ends_a_pause_before_a_repetition_knows_the_failure(clock: SteeredClock) -> None:
+    """For example a token endpoint that answers every try with 429: this is the reason, and not the limit."""
+    limited = RateLimited(Reason.RATE_LIMITED, "Nexthink refused the request", status=429)
+
+    async def refuse() -> None:
+        raise limited
+
+    async def work() -> None:
+        async with TimeLimit(clock, 1):
+            await retry(RetryPolicy.READ, clock, refuse)
+
+    task = asyncio.create_task(work())
+    await run_pending_callbacks()
+    clock.advance(2)
+    with pytest.raises(OutOfTime) as caught:
+        await task
+    assert pending_failure(caught.value) is limited
+
+
+async def test_limit_that_ends_other_work_knows_no_failure(clock: SteeredClock) -> None:
+    task = asyncio.create_task(endless_work(clock, 60))
+    await run_pending_callbacks()
+    clock.advance(61)
+    with pytest.raises(OutOfTime) as caught:
+        await task
+    assert pending_failure(caught.value) is None

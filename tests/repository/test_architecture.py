@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hack.figures import PRODUCT
+from hack.figures import CHAIN_MODULES, CHAIN_STEPS_BACK, PRODUCT
 from hack.files import ROOT
 
 PAGE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
@@ -103,16 +103,29 @@ def test_table_of_behaviors_covers_the_chart_the_tools_and_the_simulation(folder
     assert any(path.startswith(f"{folder}/") for _, path, _ in BEHAVIORS)
 
 
-def test_path_of_a_survey_on_the_page_is_the_measured_one() -> None:
-    measured = subprocess.run(
+@pytest.fixture(scope="module")
+def measured_path() -> str:
+    """The path of a survey, as `hack.figures --steps` prints it."""
+    return subprocess.run(
         [sys.executable, "-m", "tests.simulation.survey_path", "--steps"],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
     ).stdout
+
+
+def test_call_chain_from_the_watch_event_to_the_post_does_not_exceed_its_limits(measured_path: str) -> None:
+    chain = re.search(r"^call chain .*: (\d+) modules.*, (\d+) steps back$", measured_path, re.MULTILINE)
+    assert chain
+    number_of_modules, steps_back = map(int, chain.groups())
+    assert number_of_modules <= CHAIN_MODULES
+    assert steps_back <= CHAIN_STEPS_BACK
+
+
+def test_path_of_a_survey_on_the_page_is_the_measured_one(measured_path: str) -> None:
     measured_modules = {
-        "/".join(module.split(".")) for module in re.findall(r"^  ([\w.]+)(?: \(\w+\))?$", measured, re.MULTILINE)
+        "/".join(module.split(".")) for module in re.findall(r"^  ([\w.]+)(?: \(\w+\))?$", measured_path, re.MULTILINE)
     }
     files = {str(path_of(f"{module}.py").relative_to(PRODUCT)) for module in measured_modules}
     files |= {f"{module}/__init__.py" for module in measured_modules}

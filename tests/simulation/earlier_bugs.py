@@ -24,13 +24,13 @@ from qualtrics_exporter.controller.kube.errors import Conflict, Forbidden, NotFo
 from qualtrics_exporter.controller.memory import ForeignRun
 from qualtrics_exporter.controller.plan import requests, slots, wake
 from qualtrics_exporter.controller.plan.wake import Wake
+from qualtrics_exporter.controller.queue.work_item import Turn
+from qualtrics_exporter.controller.queue.work_queue import WorkQueue
 from qualtrics_exporter.controller.reconciler import Reconciler
 from qualtrics_exporter.controller.run_holders import RunHolders
 from qualtrics_exporter.controller.settings import Settings
 from qualtrics_exporter.controller.status.key import Key
 from qualtrics_exporter.controller.status.store import PATIENCE_SECONDS, StatusStore, _dump
-from qualtrics_exporter.controller.work_item import Turn
-from qualtrics_exporter.controller.work_queue import WorkQueue
 from qualtrics_exporter.export import query, run, send
 from qualtrics_exporter.export.run_context import RunContext
 from qualtrics_exporter.resource.exporter import Exporter

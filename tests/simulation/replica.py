@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from qualtrics_exporter.controller.app import Operator, Parts, build
 from qualtrics_exporter.controller.credentials import ClientFactory
-from qualtrics_exporter.controller.leader_election import LeaderElection
+from qualtrics_exporter.controller.election.leader_election import LeaderElection
 from qualtrics_exporter.controller.settings import Settings
 from qualtrics_exporter.export.query_texts import QueryTexts, at_once
 from qualtrics_exporter.remote.context import ApiContext

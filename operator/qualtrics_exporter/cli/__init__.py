@@ -8,6 +8,7 @@ Importing all of them takes seconds. So this module has what `--help` shows of e
     located     scalars  yaml_errors       YAML with the position of each value
     written_yaml                           writes YAML
     qex/                                   `kubectl qex`, a program of its own
+    console/                               the pages of `kubectl qex dashboard` and of `demo --dashboard`
     flags       local_setup  streams       shared flags, checks of this machine, standard output and standard error
     lazy_group                             imports a command when it is called
 

@@ -1,7 +1,7 @@
 """The operator. A change of an exporter passes these parts in this order:
 
 watch.py              reports changes of exporters to the work queue
-work_queue.py         decides whose turn it is
+queue/                decides whose turn it is
 reconciler.py         reads an exporter, plans, acts, and says when to look again
 plan/                 what is due now: pure functions
 actions/              does what the plan has claimed: runs, tests, checks, questions to Qualtrics
@@ -15,13 +15,9 @@ probes.py             probes and metrics over HTTP
 health.py             the answers to the probes
 temporary_files.py    whether temporary files can be written
 client_packages.py    loads only the parts of the Kubernetes client that are used
-leader_election.py    which replica works
-leader_lease.py       the Lease of the leader election
-leader_gaps.py        when no operator was leading
+election/             which replica works: the leader election
 
 What a process knows besides the status:
-work_item.py          one exporter in the work queue, and its pauses
-wake_heap.py          when each exporter is due
 sweep.py              finds what the watches miss
 credentials.py        clients, made from Secrets
 targets.py            exporters that send the same survey to the same list

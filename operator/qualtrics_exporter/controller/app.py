@@ -30,15 +30,16 @@ from qualtrics_exporter.controller.actions.questions import Questions
 from qualtrics_exporter.controller.actions.run import Runner
 from qualtrics_exporter.controller.announcer import Announcer
 from qualtrics_exporter.controller.credentials import ClientFactory
+from qualtrics_exporter.controller.election.leader_election import LeaderElection
+from qualtrics_exporter.controller.election.leadership import LeaderRecord
 from qualtrics_exporter.controller.health import Health
 from qualtrics_exporter.controller.kube.api import ClusterApi
 from qualtrics_exporter.controller.kube.auth import connect
 from qualtrics_exporter.controller.kube.errors import ClusterError, NoTemporaryFile
 from qualtrics_exporter.controller.kube.event_recorder import EventRecorder
-from qualtrics_exporter.controller.leader_election import LeaderElection
-from qualtrics_exporter.controller.leader_gaps import LeaderRecord
 from qualtrics_exporter.controller.memory import Memories
 from qualtrics_exporter.controller.plan.repair import repaired
+from qualtrics_exporter.controller.queue.work_queue import MAX_IN_PROGRESS, NAP_SECONDS, WorkQueue
 from qualtrics_exporter.controller.recipient_memory import RecipientMemory
 from qualtrics_exporter.controller.reconciler import Reconciler
 from qualtrics_exporter.controller.run_holders import ProcessIdentity, RunHolders
@@ -48,7 +49,6 @@ from qualtrics_exporter.controller.status.store import StatusStore
 from qualtrics_exporter.controller.sweep import STEP_SECONDS, Sweep
 from qualtrics_exporter.controller.targets import Targets
 from qualtrics_exporter.controller.watch import Watch
-from qualtrics_exporter.controller.work_queue import MAX_IN_PROGRESS, NAP_SECONDS, WorkQueue
 from qualtrics_exporter.export.run_context import MAX_WRITE_SECONDS
 from qualtrics_exporter.remote.context import ApiContext
 from qualtrics_exporter.remote.name_lookup import Loop
@@ -243,6 +243,7 @@ def build(
         targets.forget(key)
         metrics.forget(*key)
         memories.forget(key)
+        store.entry_log.forget(key)
 
     queue = WorkQueue(
         reconciler.reconcile,

@@ -6,9 +6,9 @@ Both answers are None if all is well, otherwise a sentence that says what is wro
 from dataclasses import dataclass
 
 from qualtrics_exporter.clock import Clock
-from qualtrics_exporter.controller.leader_election import LeaderElection
+from qualtrics_exporter.controller.election.leader_election import LeaderElection
+from qualtrics_exporter.controller.queue.work_queue import WorkQueue
 from qualtrics_exporter.controller.watch import Watch
-from qualtrics_exporter.controller.work_queue import WorkQueue
 
 TICK_SECONDS = 180.0
 """After this time without a look at the work queue, it hangs: there is a look at least every half minute."""

@@ -12,16 +12,16 @@ from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.controller.actions import Action, Situation
 from qualtrics_exporter.controller.actions.questions import Questions
 from qualtrics_exporter.controller.announcer import Announcer
+from qualtrics_exporter.controller.election.leadership import LeaderRecord
 from qualtrics_exporter.controller.kube.errors import ClusterError, Forbidden, Refused
-from qualtrics_exporter.controller.leader_gaps import LeaderRecord
 from qualtrics_exporter.controller.memory import Memories
 from qualtrics_exporter.controller.plan.context import Context
 from qualtrics_exporter.controller.plan.next_status import plan
 from qualtrics_exporter.controller.plan.wake import NEVER, Wake, next_wake
+from qualtrics_exporter.controller.queue.work_item import Turn
 from qualtrics_exporter.controller.run_holders import RunHolders
 from qualtrics_exporter.controller.status.key import Key
 from qualtrics_exporter.controller.status.store import StatusStore
-from qualtrics_exporter.controller.work_item import Turn
 from qualtrics_exporter.remote.waits import WAITING_FOR
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.status import ActiveRun, Status

@@ -31,10 +31,10 @@ from qualtrics_exporter.controller.kube.api import ClusterApi
 from qualtrics_exporter.controller.kube.errors import ClusterError, NotFound, Unreachable
 from qualtrics_exporter.controller.kube.namespace_watch import TIMINGS, NamespaceWatch, Timings
 from qualtrics_exporter.controller.plan.wake import Wake, next_wake
+from qualtrics_exporter.controller.queue.work_queue import WorkQueue
 from qualtrics_exporter.controller.status import conditions
 from qualtrics_exporter.controller.status.key import Key, tenant_of
 from qualtrics_exporter.controller.targets import Targets
-from qualtrics_exporter.controller.work_queue import WorkQueue
 from qualtrics_exporter.fair_share import Tenant
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.telemetry.metrics import Metrics

@@ -50,8 +50,8 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """One rule: its name, the reason of its findings, and the function that finds them."""
+class QueryRule:
+    """One rule of queries: its name, the reason of its findings, and the function that finds them."""
 
     name: str
     reason: Reason
@@ -63,6 +63,6 @@ class Rule:
             yield Finding(self.name, self.reason, span, message)
 
 
-def rule(reason: Reason) -> Callable[[Callable[[Subject], Iterator[Found]]], Rule]:
+def rule(reason: Reason) -> Callable[[Callable[[Subject], Iterator[Found]]], QueryRule]:
     """Make a rule of a function. Its name is the name of the function."""
-    return lambda find: Rule(find.__name__.replace("_", "-"), reason, find)
+    return lambda find: QueryRule(find.__name__.replace("_", "-"), reason, find)

@@ -4,6 +4,7 @@
     ├── Transient                   may pass without a change; reads may be repeated
     │   └── RateLimited             a 429, with the time to wait if the service states one
     ├── Permanent                   stays until somebody changes something
+    │   └── Reported                was found by an earlier check; only its reason and its message are known
     └── OutcomeUnknown              the request may have had an effect: look it up, never repeat it
 
 The caller decides by type, never by the text. The text is for people: what failed, on which object and key, the HTTP
@@ -84,6 +85,14 @@ class Permanent(ExportError):
     """Stays until somebody changes the spec, a Secret or something in the service."""
 
     kinds = frozenset({Kind.PERMANENT, Kind.WARNING})
+
+
+class Reported(Permanent):
+    """An error that an earlier check found. `what` is its complete message."""
+
+    @property
+    def message(self) -> str:
+        return self.what
 
 
 class OutcomeUnknown(ExportError):

@@ -4,6 +4,7 @@ The request that creates a distribution is never repeated here: `export/send.py`
 again.
 """
 
+import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
@@ -51,17 +52,25 @@ async def retry(
     `received_tries` limits the tries that reach the service and get no answer, for a caller that has an alternative.
     """
     tries, waited, timed_out = 0, 0.0, True
+    wait: float | None = None
+    failure: Transient | None = None
     while True:
         tries += 1
         try:
+            if wait is not None:
+                await clock.sleep(wait)
             return await attempt()
+        except asyncio.CancelledError as cancelled:
+            # A time limit that ends the repetitions can report their cause: `time_limit.pending_failure`.
+            cancelled.__cause__ = failure
+            raise
         except Transient as error:
             timed_out = error.timed_out = timed_out and error.timed_out
             wait = _pause(error, tries, received_tries) if policy is not RetryPolicy.NEVER else None
             if wait is None or (waited := waited + wait) > LONGEST_TOTAL_PAUSE.total_seconds():
                 raise
             log.info("%s (%s). Retrying in %.0f s.", error.what, error.status or error.reason, wait)
-        await clock.sleep(wait)
+            failure = error.with_traceback(None)
 
 
 def _pause(error: Transient, tries: int, received_tries: int | None = None) -> float | None:

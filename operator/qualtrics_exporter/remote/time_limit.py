@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from qualtrics_exporter.clock import Clock
+from qualtrics_exporter.remote.errors import Transient
 
 TASK_NAME = "time limit"
 """The name of the task that sleeps until the limit. A test clock that advances for every sleeping task ignores it."""
@@ -24,6 +25,16 @@ STOPPED_LOOK = 1.0
 
 class OutOfTime(Exception):
     """The time limit has passed. The work in it was cancelled."""
+
+
+def pending_failure(out_of_time: OutOfTime) -> Transient | None:
+    """The failure of the last try of a call that was being repeated when the time was up; None if none was."""
+    error = out_of_time.__cause__
+    while error:
+        if isinstance(error, Transient):
+            return error
+        error = error.__cause__
+    return None
 
 
 class TimeLimit:

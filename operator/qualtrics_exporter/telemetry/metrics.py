@@ -38,7 +38,7 @@ PARTS = ("check", "observe", "reconcile", "sweep", "watch")
 """The components that count unexpected errors."""
 
 
-class Call(Protocol):
+class FinishedCall(Protocol):
     """One finished request to Nexthink or Qualtrics."""
 
     @property
@@ -86,7 +86,7 @@ class Metrics:
         shown = self.exporters if self._leading and self._may_lead() else None
         return chain(map(_text_of, self.registry.collect()), shown.pieces() if shown else ())
 
-    def observe(self, call: Call) -> None:
+    def observe(self, call: FinishedCall) -> None:
         self._remote.labels(call.service, call.operation, call.outcome).inc()
         self._remote_seconds.labels(call.service, call.operation).observe(call.seconds)
 
@@ -193,4 +193,4 @@ def _text_of(metric: Metric) -> bytes:
     return generate_latest(only)
 
 
-__all__ = ["PREFIX", "Call", "Metrics"]
+__all__ = ["PREFIX", "FinishedCall", "Metrics"]

@@ -238,7 +238,7 @@ class Console:
 
     def refused(self, request: web.Request, why: str) -> web.StreamResponse:
         """The page for a browser that may not use the console. It has nothing of the cluster."""
-        text = f"{why} Use the address that `kubectl qex dashboard` shows in the terminal. It works once."
+        text = f"{why} Use the address that the terminal shows. It works once."
         return web.Response(status=403, text=f"{text}\n", headers=serving.HEADERS)
 
     def message(self, request: web.Request, status: int, title: str, text: str) -> web.StreamResponse:
@@ -252,7 +252,8 @@ class Console:
 
     def _page(self, request: web.Request, template: str, status: int = 200, **values: Any) -> web.Response:
         zone = _zone(request.cookies)
-        return serving.html(self._pages.render(template, now=self._clock.now(), zone=zone, **values), status)
+        shown = {"outbox": self._source.outbox, **values}
+        return serving.html(self._pages.render(template, now=self._clock.now(), zone=zone, **shown), status)
 
 
 def _status(failed: Failed) -> int:

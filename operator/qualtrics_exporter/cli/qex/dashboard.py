@@ -37,12 +37,22 @@ def dashboard_command(*, kubectl: Kubectl, everywhere: bool, port: int, no_brows
 
 
 async def _dashboard(kubectl: Kubectl, *, everywhere: bool, port: int, browser: bool) -> None:
+    stop, clock = stop_signal(), SystemClock()
+    async with cluster(kubectl, clock, everywhere=everywhere) as source:
+        await show_until(stop, source, clock, port=port, browser=browser)
+
+
+def stop_signal() -> asyncio.Event:
+    """An event that Ctrl-C and other signals set."""
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, stop.set)
-    clock = SystemClock()
-    async with cluster(kubectl, clock, everywhere=everywhere) as source, _served(source, clock, port) as session:
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+async def show_until(stop: asyncio.Event, source: Source, clock: Clock, *, port: int, browser: bool) -> None:
+    """Serve the console, and print its address."""
+    async with _served(source, clock, port) as session:
         await show_address(session, browser=browser)
         offer_addresses(session)
         await stop.wait()

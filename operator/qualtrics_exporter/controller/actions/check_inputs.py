@@ -21,8 +21,8 @@ from qualtrics_exporter.export.heavy_query import begins_with_export, remembered
 from qualtrics_exporter.export.verdict import Verdict
 from qualtrics_exporter.nexthink.client import NexthinkClient
 from qualtrics_exporter.qualtrics.client import QualtricsClient
-from qualtrics_exporter.remote.errors import ExportError, Permanent, Transient
-from qualtrics_exporter.remote.time_limit import MAX_STOPPED, OutOfTime, TimeLimit
+from qualtrics_exporter.remote.errors import ExportError, Reported, Transient
+from qualtrics_exporter.remote.time_limit import MAX_STOPPED, OutOfTime, TimeLimit, pending_failure
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.names import EXPIRES_AT
 from qualtrics_exporter.resource.reasons import Reason
@@ -146,17 +146,31 @@ class CheckInputs:
         try:
             async with TimeLimit(self.clock, CHECK_SECONDS) as limit:
                 yield limit
-        except OutOfTime:
+        except OutOfTime as out_of_time:
             if limit.is_used_up:
                 what = f"Other exporters used the rate limit of {service} for {MAX_STOPPED / 60:g} minutes"
                 raise Transient(Reason.RATE_LIMITED, what) from None
             what = f"{service} did not answer all checks within {CHECK_SECONDS:g} s"
-            raise Transient(Reason.REMOTE_UNAVAILABLE, what) from None
+            raise too_slow(what, out_of_time) from None
 
     def _duplicates(self, key: Key) -> list[CheckWarning]:
         if not (others := ", ".join(self.targets.others(key)[:3])):
             return []
         return [CheckWarning(Reason.DUPLICATE_TARGET, f"the same survey and message go to the same list by {others}")]
+
+
+def too_slow(what: str, out_of_time: OutOfTime) -> Transient:
+    """The error of work that took too long. If it was about to repeat a call, that call's failure is the reason."""
+    failure = pending_failure(out_of_time)
+    if failure is None:
+        return Transient(Reason.REMOTE_UNAVAILABLE, what)
+    return Transient(
+        failure.reason,
+        f"{what}, because {failure.what}",
+        status=failure.status,
+        remote_code=failure.remote_code,
+        request_id=failure.request_id,
+    )
 
 
 def expiry_of(exporter: Exporter, secrets: tuple[SecretState, SecretState]) -> Expiry:
@@ -189,4 +203,4 @@ def found_in_result(status: Status, generation: int) -> ExportError | None:
         since = max(since, test.completion_time)  # the condition may have been False before, for another reason
     if any(e.recipients and e.start_time and e.start_time >= since for e in status.history or []):
         return None
-    return Permanent(reason, condition.message.removesuffix("."), next_step="")  # the message has the next step
+    return Reported(reason, condition.message)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, cast
 
 from qualtrics_exporter.controller.actions import Situation
-from qualtrics_exporter.controller.actions.check_inputs import CheckInputs
+from qualtrics_exporter.controller.actions.check_inputs import CheckInputs, too_slow
 from qualtrics_exporter.controller.plan import requests
 from qualtrics_exporter.controller.plan.usable_spec import spec_problem
 from qualtrics_exporter.controller.recipient_memory import RecipientMemory
@@ -18,10 +18,8 @@ from qualtrics_exporter.export.guards import previous_audience
 from qualtrics_exporter.export.run_ids import test_run_id
 from qualtrics_exporter.export.verdict import Verdict
 from qualtrics_exporter.nexthink.client import NexthinkClient
-from qualtrics_exporter.remote.errors import Transient
 from qualtrics_exporter.remote.time_limit import OutOfTime, TimeLimit
 from qualtrics_exporter.resource.exporter import Exporter
-from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.resource.status import Status
 
@@ -112,9 +110,9 @@ class _Count:
             try:
                 async with self.limit:
                     yield await self.inputs.credentials.nexthink(self.exporter, self.spec)
-            except OutOfTime:
+            except OutOfTime as out_of_time:
                 what = f"Nexthink did not return the people of the query within {TEST_SECONDS / 60:g} minutes"
-                raise Transient(Reason.REMOTE_UNAVAILABLE, what) from None
+                raise too_slow(what, out_of_time) from None
 
     async def reserve(self, _again: bool) -> None:
         """Wait for the memory. That time does not count: other runs have the memory meanwhile."""

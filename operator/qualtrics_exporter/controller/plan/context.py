@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from qualtrics_exporter.controller.leader_gaps import Leadership
+from qualtrics_exporter.controller.election.leadership import Leadership
 
 LONGEST_WAIT = timedelta(hours=6)
 

@@ -5,7 +5,7 @@ about runs. kstatus (Flux, `kubectl wait`, Helm) reads `Stalled` as failed and `
 absent unless True (docs/facts/kubernetes.md section 3).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Literal
 
@@ -114,14 +114,23 @@ def last_run(status: Status, entry: HistoryEntry, generation: int, now: datetime
 
 
 def newest_run(status: Status) -> HistoryEntry | None:
-    """The newest entry that is neither a skipped slot nor a test: the one that `LastRunSucceeded` is about."""
-    return next((e for e in status.history or [] if e.result != "Skipped" and e.trigger != "Test"), None)
+    """The newest entry that is neither a skipped slot nor a test."""
+    return next(_runs(status), None)
 
 
 def is_about(status: Status, entry: HistoryEntry) -> bool:
-    """Whether `LastRunSucceeded` is about this entry."""
+    """Whether `LastRunSucceeded` is about this entry of the history.
+
+    It is about the newest entry with its reason. Newer entries with other reasons did not set it, for example requests
+    that were refused because of the spec. Those never have the reason of an entry whose outcome is in doubt.
+    """
     condition = status.condition(LAST_RUN_SUCCEEDED)
-    return bool(condition and (condition.reason, condition.message) == (entry.reason, entry.message))
+    return condition is not None and next((e for e in _runs(status) if e.reason == condition.reason), None) is entry
+
+
+def _runs(status: Status) -> Iterator[HistoryEntry]:
+    """The history without skipped slots and tests, newest first."""
+    return (entry for entry in status.history or [] if entry.result != "Skipped" and entry.trigger != "Test")
 
 
 def is_ready(status: Status, generation: int) -> bool:

@@ -9,10 +9,10 @@ A finding is an error only if the query is certainly wrong, because an error sto
 than this program, and valid NQL with surprising results, are warnings.
 """
 
-from qualtrics_exporter.nql.findings import Rule
+from qualtrics_exporter.nql.findings import QueryRule
 from qualtrics_exporter.nql.rules import characters, clauses, grammar, names, output, parameters, window
 
-RULES: tuple[Rule, ...] = (
+RULES: tuple[QueryRule, ...] = (
     grammar.syntax_error,
     grammar.not_understood,
     grammar.unknown_clause,

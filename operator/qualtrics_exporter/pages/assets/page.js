@@ -6,9 +6,11 @@ const connection = document.getElementById("connection")
 
 // Times are in the zone of the reader. The server reads it from this cookie.
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone
+let reloading = false
 if (zone && zone !== body.dataset.zone && !document.cookie.includes(`zone=${zone}`)) {
   document.cookie = `zone=${zone}; path=${body.dataset.base}; SameSite=Strict`
-  if (document.cookie.includes(`zone=${zone}`)) location.reload()
+  reloading = document.cookie.includes(`zone=${zone}`)
+  if (reloading) location.reload()
 }
 
 function say(text) {
@@ -27,8 +29,10 @@ function update(fresh) {
   }
   for (const old of document.querySelectorAll("[data-live]")) {
     const now = fresh.getElementById(old.id)
-    const text = now.outerHTML
-    if (text === seen.get(old.id)) continue
+    const text = now.outerHTML.replaceAll(FORM_TIME, "")
+    if (text === seen.get(old.id)) { renewTimes(old, now); continue }
+    const selection = getSelection()
+    if (!selection.isCollapsed && old.contains(selection.anchorNode)) continue
     seen.set(old.id, text)
     const focused = old.contains(document.activeElement) ? document.activeElement.id : ""
     const open = [...old.querySelectorAll("details[open][id]")].map(each => each.id)
@@ -38,27 +42,42 @@ function update(fresh) {
   }
 }
 const seen = new Map() // the text of each live part, as the server sent it last
+const FORM_TIME = /(?<=name="time" value=")[^"]*/g // differs each time, and is not a change for the reader
+
+// A form stays valid for an hour after its time.
+function renewTimes(old, now) {
+  const times = now.querySelectorAll("input[name=time]")
+  old.querySelectorAll("input[name=time]").forEach((input, n) => { if (times[n]) input.value = times[n].value })
+}
+
+// A button that is pressed is not replaced before it is released: the click would be lost.
+let pressed = false
+addEventListener("pointerdown", () => { pressed = true })
+for (const end of ["pointerup", "pointercancel"]) {
+  addEventListener(end, () => setTimeout(() => { pressed = false; if (again) { again = false; refresh() } }))
+}
 
 let loading = false
 let again = false
 async function refresh() {
-  if (loading) { again = true; return }
+  if (loading || pressed) { again = true; return }
   loading = true
   try {
     const response = await fetch(body.dataset.page ?? location.href, { headers: { Accept: "text/html" } })
     const fresh = new DOMParser().parseFromString(await response.text(), "text/html")
     if (response.status === 403) say("This page is not valid any more. Start the program again, and open its new address.")
     else if (response.status >= 500) say(fresh.querySelector(".notice:not([hidden])")?.textContent ?? "The page cannot be updated.")
+    else if (pressed) again = true
     else { say(""); update(fresh) }
   } catch {
     // The stream of changes reports a server that does not answer.
   } finally {
     loading = false
-    if (again) { again = false; refresh() }
+    if (again && !pressed) { again = false; refresh() }
   }
 }
 
-if (body.dataset.changes) {
+if (body.dataset.changes && !reloading) {
   const changes = new EventSource(body.dataset.changes)
   let revision = null
   changes.onmessage = message => {

@@ -30,10 +30,10 @@ import os
 import secrets
 from collections.abc import Awaitable, Callable
 
+from qualtrics_exporter.controller.election.leader_lease import LeaderLease, now
+from qualtrics_exporter.controller.election.leadership import LeaderRecord
 from qualtrics_exporter.controller.kube.api import ClusterApi
 from qualtrics_exporter.controller.kube.lease import Lease
-from qualtrics_exporter.controller.leader_gaps import LeaderRecord
-from qualtrics_exporter.controller.leader_lease import LeaderLease, now
 
 log = logging.getLogger(__name__)
 

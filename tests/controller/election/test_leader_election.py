@@ -23,9 +23,9 @@ from kubernetes.aio import client
 
 from hack.files import ROOT
 from qualtrics_exporter.clock import SystemClock, WatchedClock
+from qualtrics_exporter.controller.election.leader_election import LeaderElection
+from qualtrics_exporter.controller.election.leadership import LeaderRecord
 from qualtrics_exporter.controller.kube.auth import connect
-from qualtrics_exporter.controller.leader_election import LeaderElection
-from qualtrics_exporter.controller.leader_gaps import LeaderRecord
 from tests.controller.patient_api import patient_api
 from tests.support.controlplane import ControlPlane
 from tests.support.waiting import HANG_SECONDS
@@ -499,7 +499,7 @@ async def process(cluster: ControlPlane, namespace: str) -> AsyncIterator[Proces
         await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "tests.controller.test_leader_election",
+            "tests.controller.election.test_leader_election",
             namespace,
             env=environment,
             stdout=asyncio.subprocess.PIPE,

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from qualtrics_exporter.clock import WatchedClock
-from qualtrics_exporter.controller.leader_gaps import CLOCK_UNSURE_SECONDS, MAX_GAPS, LeaderRecord, Leadership
+from qualtrics_exporter.controller.election.leadership import CLOCK_UNSURE_SECONDS, MAX_GAPS, LeaderRecord, Leadership
 from qualtrics_exporter.controller.run_holders import ProcessIdentity
 from tests.controller.exporters import at
 from tests.support.clock import SteeredClock

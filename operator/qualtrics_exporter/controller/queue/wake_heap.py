@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 
-from qualtrics_exporter.controller.work_item import WorkItem
+from qualtrics_exporter.controller.queue.work_item import WorkItem
 
 
 class WakeHeap:

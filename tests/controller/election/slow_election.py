@@ -8,9 +8,9 @@ from random import Random
 from typing import Any
 
 from qualtrics_exporter.clock import WatchedClock
+from qualtrics_exporter.controller.election.leader_election import LeaderElection
+from qualtrics_exporter.controller.election.leadership import LeaderRecord
 from qualtrics_exporter.controller.kube.errors import Unreachable
-from qualtrics_exporter.controller.leader_election import LeaderElection
-from qualtrics_exporter.controller.leader_gaps import LeaderRecord
 from tests.simulation import patches
 from tests.simulation.api_server import ApiServer
 from tests.simulation.clock import ReplicaClock

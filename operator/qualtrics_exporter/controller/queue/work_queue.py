@@ -20,9 +20,9 @@ from datetime import datetime, timedelta
 from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.controller.kube.errors import ClusterError, Forbidden, NotFound
 from qualtrics_exporter.controller.plan.wake import NEVER, Wake
+from qualtrics_exporter.controller.queue.wake_heap import WakeHeap
+from qualtrics_exporter.controller.queue.work_item import MAX_BACKOFF, Turn, WorkItem, missing_permission
 from qualtrics_exporter.controller.status.key import Key
-from qualtrics_exporter.controller.wake_heap import WakeHeap
-from qualtrics_exporter.controller.work_item import MAX_BACKOFF, Turn, WorkItem, missing_permission
 from qualtrics_exporter.fair_share import FairQueue, Grant, Tenant
 from qualtrics_exporter.remote.waits import Waits
 
@@ -87,8 +87,8 @@ class WorkQueue:
 
     @property
     def failing(self) -> int:
-        """How many exporters failed in their last reconciliation."""
-        return sum(item.failed for item in self._items.copy().values())
+        """How many exporters failed in their last reconciliation. A standby reconciles none."""
+        return sum(item.failed for item in self._items.copy().values()) if self.leading else 0
 
     @property
     def problem(self) -> str | None:

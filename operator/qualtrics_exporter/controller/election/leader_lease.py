@@ -10,9 +10,9 @@ import math
 from datetime import datetime
 from typing import NamedTuple
 
+from qualtrics_exporter.controller.election.leadership import ANNOTATION, LeaderRecord
 from qualtrics_exporter.controller.kube.errors import ClusterError, Conflict, NotFound
 from qualtrics_exporter.controller.kube.lease import Body, Lease, annotations_of, spec_of
-from qualtrics_exporter.controller.leader_gaps import ANNOTATION, LeaderRecord
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.controller.slow_election import LEASE_SECONDS, QUICK, Election, Speed
+from tests.controller.election.slow_election import LEASE_SECONDS, QUICK, Election, Speed
 
 LATENCIES = (0.1, 0.5, 1.0, 1.2, 2.0, 3.0, 4.0, 4.9)
 TOO_SLOW = (5.5, 7.0, 9.0, 12.0, 16.0, 31.0)
