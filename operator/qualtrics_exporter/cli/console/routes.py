@@ -102,10 +102,18 @@ class Console:
         return await self._act(request, lambda confirmed: self._test(confirmed, deliver=True))
 
     async def suspend(self, request: web.Request) -> web.StreamResponse:
-        return await self._act(request, lambda confirmed: self._suspend(confirmed, suspended=True))
+        async def suspend(confirmed: Confirmed) -> str:
+            await actions.suspend(self._source, confirmed)
+            return "suspended"
+
+        return await self._act(request, suspend)
 
     async def resume(self, request: web.Request) -> web.StreamResponse:
-        return await self._act(request, lambda confirmed: self._suspend(confirmed, suspended=False))
+        async def resume(confirmed: Confirmed) -> str:
+            await actions.resume(self._source, confirmed, self._clock.now())
+            return "resumed"
+
+        return await self._act(request, resume)
 
     async def confirm_outcome(self, request: web.Request) -> web.StreamResponse:
         """Ask for the outcome of an unknown run."""
@@ -137,10 +145,6 @@ class Console:
 
     async def _test(self, confirmed: Confirmed, *, deliver: bool) -> str:
         return await actions.test(self._source, confirmed, self._clock.now(), deliver=deliver)
-
-    async def _suspend(self, confirmed: Confirmed, *, suspended: bool) -> str:
-        await actions.suspend(self._source, confirmed.namespace, confirmed.name, suspended=suspended)
-        return "suspended" if suspended else "resumed"
 
     async def _act(self, request: web.Request, action: Action) -> web.StreamResponse:
         """Do what the form asks for, and show the exporter with the outcome. Raises `Failed`."""
