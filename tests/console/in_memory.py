@@ -40,11 +40,11 @@ class InMemory:
         }
         self.version = 0
         self.patches: list[Object] = []
-        self.before_patch: asyncio.Future[None] | None = None
-        self.lose_answer = False
-        self.permission = asyncio.Event()
-        self.permission.set()
+        self.asked: list[tuple[str, str]] = []
         self.questions = 0
+        self.asked_permission = asyncio.Event()
+        self.answers_events = asyncio.Event()
+        self.answers_events.set()
         self.change()
 
     def change(self, **status: Any) -> None:
@@ -61,11 +61,16 @@ class InMemory:
         self.object["metadata"]["generation"] += 1
         self.change()
 
-    def ended(self, run_id: str, trigger: str = "Request", **changes: Any) -> None:
+    def ended(self, run_id: str, trigger: str = "Request") -> None:
         """A run or test ends, with 6 people."""
         entry = {
-            **{"id": run_id, "trigger": trigger, "completionTime": timestamp(START), "message": "It ended."},
-            **{"result": "Succeeded", "reason": "Succeeded", "recipients": {"accepted": 6}, **changes},
+            "id": run_id,
+            "trigger": trigger,
+            "completionTime": timestamp(START),
+            "result": "Succeeded",
+            "reason": "Succeeded",
+            "message": "It ended.",
+            "recipients": {"accepted": 6},
         }
         if trigger == "Test":
             self.change(lastTest=entry)
@@ -78,11 +83,13 @@ class InMemory:
         return {key.rpartition("/")[2]: value for key, value in self.object["metadata"]["annotations"].items()}
 
     async def get(self, namespace: str, name: str) -> Object:
+        self.asked.append((namespace, name))
         if (namespace, name) != ("dex", "teams-rollout"):
-            raise Failed(f"asked for {namespace!r} and {name!r}", "NotFound")
+            raise Failed("There is none.", "NotFound")
         return copy.deepcopy(self.object)
 
     async def events(self, exporter: Object) -> Sequence[Event]:
+        await self.answers_events.wait()
         return ()
 
     async def patch(self, exporter: Object, change: Object) -> None:
@@ -97,7 +104,7 @@ class InMemory:
 
     async def refusal(self, namespace: str) -> str | None:
         self.questions += 1
-        await self.permission.wait()
+        self.asked_permission.set()
         return None
 
     def unavailable(self, action: str) -> str | None:
@@ -108,29 +115,29 @@ class Reader:
     """A browser without a script: it has the cookie of the session, and sends forms as a page of the console does."""
 
     def __init__(self, session: Session, http: aiohttp.ClientSession) -> None:
-        self._origin, self._base, self._http = f"http://{session.host}", session.base, http
+        self.host, self.base = session.host, session.base
+        self.cookie = ""
+        self._http = http
         self._address = session.new_address()
-        self._cookie = ""
 
     async def enter(self) -> None:
         async with self._http.get(self._address) as response:
             cookie = SimpleCookie(response.headers["Set-Cookie"])
-        self._cookie = "; ".join(f"{name}={each.value}" for name, each in cookie.items())
+        self.cookie = "; ".join(f"{name}={each.value}" for name, each in cookie.items())
 
     async def get(self, path: str) -> tuple[int, str]:
         """Status and text of a page."""
         return await self._call("GET", path)
 
-    async def post(self, path: str, form: Mapping[str, str]) -> tuple[int, str]:
+    async def post(self, path: str, form: Mapping[str, str] | bytes, **headers: str) -> tuple[int, str]:
         """Status, and the text or the address of the redirection."""
-        return await self._call("POST", path, data=form)
+        return await self._call("POST", path, form, **headers)
 
-    async def _call(self, method: str, path: str, **arguments: Any) -> tuple[int, str]:
-        address = URL(f"{self._origin}{self._base}{path}", encoded=True)
-        headers = {"Cookie": self._cookie, "Origin": self._origin}
-        async with self._http.request(
-            method, address, headers=headers, allow_redirects=False, **arguments
-        ) as response:
+    async def _call(self, method: str, path: str, form: Any = None, **more: str) -> tuple[int, str]:
+        origin = f"http://{self.host}"
+        address = URL(f"{origin}{self.base}{path}", encoded=True)
+        headers = {"Cookie": self.cookie, "Origin": origin, **more}
+        async with self._http.request(method, address, headers=headers, data=form, allow_redirects=False) as response:
             return response.status, response.headers.get("Location") or await response.text()
 
 

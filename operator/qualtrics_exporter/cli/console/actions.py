@@ -39,9 +39,7 @@ class Confirmed:
     @classmethod
     def of(cls, exporter: Exporter, now: datetime) -> "Confirmed":
         """For the form of a page that shows this exporter now."""
-        return cls(
-            exporter.namespace, exporter.name, exporter.uid, exporter.generation, requests.latest(exporter), now
-        )
+        return cls(exporter.namespace, exporter.name, exporter.uid, exporter.generation, requests.latest(exporter), now)
 
     @property
     def fields(self) -> Mapping[str, str]:

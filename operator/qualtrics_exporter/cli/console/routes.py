@@ -133,11 +133,10 @@ class Console:
         )
 
     async def resolve(self, request: web.Request) -> web.StreamResponse:
-        form = await request.post()
-        chosen = str(form.get("outcome", ""))
-        value = str(form.get("distribution", "")).strip() if chosen == "distribution" else chosen
-
         async def report(confirmed: Confirmed) -> str:
+            form = await _form(request)
+            chosen = str(form.get("outcome", ""))
+            value = str(form.get("distribution", "")).strip() if chosen == "distribution" else chosen
             await actions.resolve(self._source, confirmed, f"{request.match_info['run']}={value}")
             return "reported"
 
@@ -151,7 +150,7 @@ class Console:
         namespace, name = request.match_info["namespace"], request.match_info["name"]
         found = await self._get(request)
         try:
-            done = await action(Confirmed.from_form(namespace, name, await request.post()))
+            done = await action(Confirmed.from_form(namespace, name, await _form(request)))
         except Failed as failed:
             if failed.cause == "NotFound":
                 raise
@@ -189,7 +188,9 @@ class Console:
         self, request: web.Request, found: Object, *, problem: str = "", status: int = 200
     ) -> web.StreamResponse:
         exporter = Exporter.from_object(found)
-        events, events_problem = await self._events(found)
+        (events, events_problem), refusal = await asyncio.gather(
+            self._events(found), self._permission(exporter.namespace)
+        )
         now = self._clock.now()
         done = request.query.get("done", "")
         values = await asyncio.to_thread(exporter_page, found, exporter, now, done)
@@ -202,7 +203,7 @@ class Console:
             events=events,
             events_problem=events_problem,
             fields=Confirmed.of(exporter, now).fields,
-            refusals={name: await self._refusal(exporter.namespace, name) for name in names},
+            refusals={name: self._source.unavailable(name) or refusal for name in names},
             # The page is refreshed from here, even if it is the answer to a form.
             path=f"{self._base}exporters/{exporter.namespace}/{exporter.name}",
             done=f"?{urlencode({'done': done})}" if done else "",
@@ -221,8 +222,10 @@ class Console:
 
     async def _refusal(self, namespace: str, action: str) -> str | None:
         """Why the button of this action is disabled; None if it is not."""
-        if unavailable := self._source.unavailable(action):
-            return unavailable
+        return self._source.unavailable(action) or await self._permission(namespace)
+
+    async def _permission(self, namespace: str) -> str | None:
+        """Why the reader may not change exporters in this namespace; None if the reader may."""
         try:
             return await self._source.refusal(namespace)
         except Failed as failed:
@@ -251,6 +254,14 @@ class Console:
     def _page(self, request: web.Request, template: str, status: int = 200, **values: Any) -> web.Response:
         zone = _zone(request.cookies)
         return serving.html(self._pages.render(template, now=self._clock.now(), zone=zone, **values), status)
+
+
+async def _form(request: web.Request) -> Mapping[str, object]:
+    """The fields of a form. Raises `Refused` if the body is not one."""
+    try:
+        return await request.post()
+    except (ValueError, LookupError):
+        raise Refused("the form is incomplete. Open the page again") from None
 
 
 def _status(failed: Failed) -> int:

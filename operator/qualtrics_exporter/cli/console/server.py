@@ -1,5 +1,6 @@
 """The socket and the routes of the console."""
 
+import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -18,6 +19,9 @@ HOST = "127.0.0.1"
 LARGEST_FORM = 2 * 1024 * 1024
 """In bytes. A manifest is smaller than the 1.5 MB of an object in the API server."""
 
+NAME = "[a-z0-9][a-z0-9.-]*"
+"""The characters of names in Kubernetes. A name becomes a part of a path of the API, so no other character may."""
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -30,7 +34,9 @@ async def serve(source: Source, clock: Clock, *, port: int = 0) -> AsyncIterator
     app = web.Application(client_max_size=LARGEST_FORM, middlewares=[_guard(session, console)])
     for method, path, handler in _routes(console):
         app.router.add_route(method, session.base + path, handler)
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1)
+    # A malformed request would be logged with its headers, so with the cookie, and with a traceback.
+    logger = logging.Logger("not shown", level=logging.CRITICAL + 1)
+    runner = web.AppRunner(app, access_log=None, logger=logger, handle_signals=False, shutdown_timeout=1)
     await runner.setup()
     try:
         await web.SockSite(runner, listening).start()
@@ -40,7 +46,7 @@ async def serve(source: Source, clock: Clock, *, port: int = 0) -> AsyncIterator
 
 
 def _routes(console: Console) -> list[tuple[str, str, Handler]]:
-    exporter = "exporters/{namespace}/{name}"
+    exporter = f"exporters/{{namespace:{NAME}}}/{{name:{NAME}}}"
     return [
         ("GET", "", console.list),
         ("GET", "changes", console.changes),
