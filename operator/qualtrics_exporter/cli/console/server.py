@@ -35,8 +35,9 @@ async def serve(source: Source, clock: Clock, *, port: int = 0) -> AsyncIterator
     for method, path, handler in _routes(console):
         app.router.add_route(method, session.base + path, handler)
     # A malformed request would be logged with its headers, so with the cookie, and with a traceback.
-    logger = logging.Logger("not shown", level=logging.CRITICAL + 1)
-    runner = web.AppRunner(app, access_log=None, logger=logger, handle_signals=False, shutdown_timeout=1)
+    silent = logging.getLogger(f"{__name__}.malformed_requests")
+    silent.disabled = True
+    runner = web.AppRunner(app, access_log=None, logger=silent, handle_signals=False, shutdown_timeout=1)
     await runner.setup()
     try:
         await web.SockSite(runner, listening).start()
