@@ -122,9 +122,9 @@ def test_request_has_a_new_token_and_the_id_of_its_run() -> None:
 
 def test_test_sets_its_mode_with_its_token_in_one_write() -> None:
     """Otherwise an old mode could apply to the new token."""
-    for deliver, mode in ((False, "Dry"), (True, "Deliver")):
+    for deliver, mode, prefix in ((False, "Dry", "dry-"), (True, "Deliver", "")):
         annotations = requests.request_test(exporter(), NOW, deliver=deliver).patch["metadata"]["annotations"]
-        assert annotations == {TEST_REQUESTED_AT: "2026-11-24T12:00:00Z", TEST_MODE: mode}
+        assert annotations == {TEST_REQUESTED_AT: f"{prefix}2026-11-24T12:00:00Z", TEST_MODE: mode}
 
 
 RUNNING = {"id": "c" * 20, "trigger": "Schedule", "startTime": "2026-11-24T11:59:00Z", "step": "Claimed"}
@@ -148,7 +148,7 @@ def test_run_is_refused_where_it_would_mail_twice_or_do_nothing(state: dict[str,
 def test_second_request_in_the_same_second_is_refused() -> None:
     token = "2026-11-24T12:00:00Z"
     handled = exporter({"lastHandledRunRequest": token}, {RUN_REQUESTED_AT: token})
-    with pytest.raises(Refused, match="in this second already"):
+    with pytest.raises(Refused, match="has handled the same request already"):
         requests.request_run(handled, NOW)
 
 
@@ -164,9 +164,20 @@ def test_outcome_is_reported_only_for_an_unknown_run() -> None:
 
 def test_audience_is_the_newest_count_of_a_run_or_a_test() -> None:
     test = {**ENTRY, "trigger": "Test", "completionTime": "2026-11-24T10:00:00Z", "recipients": {"accepted": 6}}
+    test["reason"] = "TestPassed"
     assert requests.audience(exporter()) is None
     counted = requests.audience(exporter({"history": [ENTRY], "lastTest": test}))
     assert counted == requests.Audience(6, datetime(2026, 11, 24, 10, tzinfo=UTC), "test")
+
+
+@pytest.mark.parametrize("reason", ["TestDelivered", "DryRun", "RemoteUnavailable"])
+def test_audience_is_not_the_count_of_a_test_that_stops_at_20_people(reason: str) -> None:
+    """The confirmation of a run would name 20 people, and mail all."""
+    ended = {"trigger": "Test", "completionTime": "2026-11-24T10:00:00Z", "reason": reason}
+    test = {**ENTRY, **ended, "recipients": {"accepted": 20}}
+    found = requests.audience(exporter({"history": [ENTRY], "lastTest": test}))
+    assert found
+    assert found.people == 412
 
 
 LENGTHS = {

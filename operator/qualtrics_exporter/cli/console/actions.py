@@ -2,11 +2,14 @@
 
 The token of a request is the time at which the page with its button was made, and it comes back with the form. So a
 second click writes the same token, which acts once.
+
+A page may be open for long, and another page or user may act meanwhile. So the form also has what its page showed. A
+page that e-mails people acts only if the exporter is still the same, and nothing has run since.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from qualtrics_exporter.cli.console.source import Source
 from qualtrics_exporter.cli.qex import requests
@@ -30,45 +33,70 @@ class Confirmed:
     name: str
     uid: str
     generation: int
+    latest: str
     time: datetime
 
     @classmethod
     def of(cls, exporter: Exporter, now: datetime) -> "Confirmed":
         """For the form of a page that shows this exporter now."""
-        return cls(exporter.namespace, exporter.name, exporter.uid, exporter.generation, now)
+        return cls(exporter.namespace, exporter.name, exporter.uid, exporter.generation, requests.latest(exporter), now)
 
     @property
     def fields(self) -> Mapping[str, str]:
         """The hidden fields of the form."""
-        return {"uid": self.uid, "generation": str(self.generation), "time": timestamp(self.time)}
+        time = timestamp(self.time)
+        return {"uid": self.uid, "generation": str(self.generation), "latest": self.latest, "time": time}
 
     @classmethod
     def from_form(cls, namespace: str, name: str, form: Mapping[str, object]) -> "Confirmed":
         """Raises `Refused` if the form is not from a page of the console."""
         try:
-            time = datetime.fromisoformat(str(form["time"]))
-            return cls(namespace, name, str(form["uid"]), int(str(form["generation"])), time)
+            time = datetime.strptime(str(form["time"]), "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+            return cls(namespace, name, str(form["uid"]), int(str(form["generation"])), str(form["latest"]), time)
         except (KeyError, ValueError):
             raise Refused("the form is incomplete. Open the page again") from None
 
 
 async def run(source: Source, confirmed: Confirmed, now: datetime) -> str:
     """Request a run, and return its id. Raises `Refused` and `Failed`."""
-    return await _request(source, RUN, confirmed, now, lambda exporter: requests.request_run(exporter, confirmed.time))
+
+    def change(exporter: Exporter) -> Request:
+        requests.check_no_newer_run(confirmed.latest, exporter)
+        return requests.request_run(exporter, confirmed.time)
+
+    return await _request(source, RUN, timestamp(confirmed.time), confirmed, now, change)
 
 
 async def test(source: Source, confirmed: Confirmed, now: datetime, *, deliver: bool) -> str:
     """Request a test, and return its id. Raises `Refused` and `Failed`."""
 
     def change(exporter: Exporter) -> Request:
+        if deliver:
+            requests.check_no_newer_run(confirmed.latest, exporter)
         return requests.request_test(exporter, confirmed.time, deliver=deliver)
 
-    return await _request(source, TEST, confirmed, now, change)
+    token = requests.test_token(confirmed.time, deliver=deliver)
+    return await _request(source, TEST, token, confirmed, now, change)
 
 
-async def suspend(source: Source, namespace: str, name: str, *, suspended: bool) -> None:
-    """Suspend or resume. Raises `Failed`."""
-    await _write(source, namespace, name, lambda exporter: requests.suspension(exporter, suspend=suspended))
+async def suspend(source: Source, confirmed: Confirmed) -> None:
+    """Suspend. An old page may do it, too: it only stops e-mail. Raises `Failed`."""
+    await _write(
+        source, confirmed.namespace, confirmed.name, lambda exporter: requests.suspension(exporter, suspend=True)
+    )
+
+
+async def resume(source: Source, confirmed: Confirmed, now: datetime) -> None:
+    """Resume, unless somebody has changed the exporter since the page was made. Raises `Refused` and `Failed`."""
+
+    def change(exporter: Exporter) -> Patch | None:
+        patch = requests.suspension(exporter, suspend=False)
+        if patch is not None:
+            _check_age(confirmed, now)
+            requests.check_unchanged(confirmed.uid, confirmed.generation, exporter)
+        return patch
+
+    await _write(source, confirmed.namespace, confirmed.name, change)
 
 
 async def resolve(source: Source, confirmed: Confirmed, value: str) -> None:
@@ -83,14 +111,18 @@ async def resolve(source: Source, confirmed: Confirmed, value: str) -> None:
 
 
 async def _request(
-    source: Source, kind: Kind, confirmed: Confirmed, now: datetime, decide: Callable[[Exporter], Request]
+    source: Source,
+    kind: Kind,
+    token: str,
+    confirmed: Confirmed,
+    now: datetime,
+    decide: Callable[[Exporter], Request],
 ) -> str:
-    run_id = kind.id_of(confirmed.uid, timestamp(confirmed.time))
-    if not now - LONGEST_CONFIRMATION < confirmed.time <= now + timedelta(seconds=1):
-        raise Refused("this page is older than an hour. Nothing was requested. Look again")
+    run_id = kind.id_of(confirmed.uid, token)
+    _check_age(confirmed, now)
 
     def change(exporter: Exporter) -> Patch | None:
-        if exporter.uid == confirmed.uid and _is_known(exporter, kind, confirmed, run_id):
+        if exporter.uid == confirmed.uid and _is_known(exporter, kind, token, run_id):
             return None
         requests.check_unchanged(confirmed.uid, confirmed.generation, exporter)
         return decide(exporter).patch
@@ -99,11 +131,18 @@ async def _request(
     return run_id
 
 
-def _is_known(exporter: Exporter, kind: Kind, confirmed: Confirmed, run_id: str) -> bool:
+def _check_age(confirmed: Confirmed, now: datetime) -> None:
+    if confirmed.time > now + timedelta(seconds=1):
+        raise Refused("the clock of this machine was set back. Nothing was changed. Look again")
+    if confirmed.time <= now - LONGEST_CONFIRMATION:
+        raise Refused("this page is older than an hour. Nothing was changed. Look again")
+
+
+def _is_known(exporter: Exporter, kind: Kind, token: str, run_id: str) -> bool:
     """Whether the same page made the request before."""
     status = exporter.status
     return (
-        exporter.annotations.get(kind.annotation) == timestamp(confirmed.time)
+        exporter.annotations.get(kind.annotation) == token
         or (status.active_run is not None and status.active_run.id == run_id)
         or any(entry.id == run_id for entry in status.entries)
     )

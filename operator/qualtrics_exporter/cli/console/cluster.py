@@ -27,6 +27,8 @@ RETRY_SECONDS = (1, 2, 5, 10)
 PERMISSION_SECONDS = 60
 """How long an answer about permissions is used."""
 READ_TIMEOUT = httpx.Timeout(30)
+UNKNOWN_OUTCOMES = frozenset({"", "InternalError", "ServerTimeout", "Timeout"})
+"""The causes of failures after which a change may have been made: "" is no answer of the API server."""
 EXPIRED = 410
 """The status of a list or watch that continues from a version that the API server does not have any more."""
 
@@ -70,13 +72,19 @@ class Cluster:
         metadata = exporter["metadata"]
         version = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
         body = {**change, "metadata": {**change.get("metadata", {}), **version}}
-        await self._call(
-            "PATCH",
-            _path(metadata["namespace"], metadata["name"]),
-            params={"fieldManager": MANAGER},
-            content=json.dumps(body),
-            headers={"Content-Type": "application/merge-patch+json"},
-        )
+        try:
+            await self._call(
+                "PATCH",
+                _path(metadata["namespace"], metadata["name"]),
+                params={"fieldManager": MANAGER},
+                content=json.dumps(body),
+                headers={"Content-Type": "application/merge-patch+json"},
+            )
+        except Failed as failed:
+            if failed.cause in UNKNOWN_OUTCOMES:
+                text = f"{failed} The change may have been made. Look before you try again."
+                raise Failed(text, failed.cause) from None
+            raise
 
     async def refusal(self, namespace: str) -> str | None:
         asked, answer = self._permissions.get(namespace, (float("-inf"), None))
@@ -107,9 +115,10 @@ class Cluster:
         while True:
             try:
                 version = await self._list()
-                failures = 0
-                while version:
-                    version = await self._watch(version)
+                while version and (version := await self._watch(version)):
+                    failures = 0
+                    await self._clock.sleep(RETRY_SECONDS[0])
+                problem = ""  # the version has expired
             except Failed as failed:
                 problem = str(failed)
             except Exception as error:  # noqa: BLE001 - a bug must not end the updates without a word
@@ -119,7 +128,7 @@ class Cluster:
             failures += 1
 
     async def _list(self) -> str:
-        """Read all exporters, page by page, and return the version of the list."""
+        """Read all exporters, page by page. Return the version of the list, or an empty text to list again."""
         keys: dict[tuple[str, str], str] = {}
         parameters: dict[str, Any] = {"limit": FIRST_PAGE}
         while True:
@@ -127,7 +136,7 @@ class Cluster:
                 page = await self._call("GET", _path(self._namespace), params=parameters)
             except Failed as failed:
                 if failed.cause == "Expired" and "continue" in parameters:
-                    return await self._list()
+                    return ""
                 if failed.cause == "Forbidden" and self._namespace is None:
                     raise Failed(f"{failed} Or choose a namespace with -n.", failed.cause) from None
                 raise
@@ -213,6 +222,10 @@ def _check(response: httpx.Response) -> None:
 
 
 def _unreachable(error: Exception) -> Failed:
+    if isinstance(error, httpx.ConnectError):
+        return Failed("`kubectl proxy` has ended. Start `kubectl qex dashboard` again.")
+    if isinstance(error, httpx.TimeoutException):
+        return Failed("The API server does not answer. Check your network connection and VPN.")
     return Failed(f"The connection to the API server ended ({type(error).__name__}).")
 
 

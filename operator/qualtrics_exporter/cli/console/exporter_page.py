@@ -1,5 +1,6 @@
 """What the page of one exporter shows, as a function of the object and the time."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,6 +26,11 @@ DONE = {
     "resumed": "The exporter is active now, from its next slot.",
     "reported": "The outcome was reported. The operator records it.",
 }
+GONE = (
+    "The request is not in the exporter any more, and its run is not among the latest. A tool such as Flux or Argo CD "
+    "may have removed the request before the operator saw it."
+)
+RUN_ID = re.compile("[a-z2-7]{20}")
 SETTLED = frozenset({"NotYetRun", "NotYetChecked"})
 
 
@@ -94,7 +100,7 @@ def notice(exporter: Exporter, done: str) -> Notice | None:
         return Notice("good" if entry.result in GOOD else "error", f"{entry.result}. {entry.message}")
     if requested(RUN, exporter) or requested(TEST, exporter):
         return Notice("pending", "Requested. Waiting for the operator. If nothing happens, it may not be running.")
-    return None
+    return Notice("warning", GONE) if RUN_ID.fullmatch(done) else None
 
 
 def _level(condition: Condition) -> Level:

@@ -108,10 +108,18 @@ class Console:
         return await self._act(request, lambda confirmed: self._test(confirmed, deliver=True))
 
     async def suspend(self, request: web.Request) -> web.StreamResponse:
-        return await self._act(request, lambda confirmed: self._suspend(confirmed, suspended=True))
+        async def suspend(confirmed: Confirmed) -> str:
+            await actions.suspend(self._source, confirmed)
+            return "suspended"
+
+        return await self._act(request, suspend)
 
     async def resume(self, request: web.Request) -> web.StreamResponse:
-        return await self._act(request, lambda confirmed: self._suspend(confirmed, suspended=False))
+        async def resume(confirmed: Confirmed) -> str:
+            await actions.resume(self._source, confirmed, self._clock.now())
+            return "resumed"
+
+        return await self._act(request, resume)
 
     async def confirm_outcome(self, request: web.Request) -> web.StreamResponse:
         """Ask for the outcome of an unknown run."""
@@ -131,11 +139,10 @@ class Console:
         )
 
     async def resolve(self, request: web.Request) -> web.StreamResponse:
-        form = await request.post()
-        chosen = str(form.get("outcome", ""))
-        value = str(form.get("distribution", "")).strip() if chosen == "distribution" else chosen
-
         async def report(confirmed: Confirmed) -> str:
+            form = await _form(request)
+            chosen = str(form.get("outcome", ""))
+            value = str(form.get("distribution", "")).strip() if chosen == "distribution" else chosen
             await actions.resolve(self._source, confirmed, f"{request.match_info['run']}={value}")
             return "reported"
 
@@ -144,16 +151,12 @@ class Console:
     async def _test(self, confirmed: Confirmed, *, deliver: bool) -> str:
         return await actions.test(self._source, confirmed, self._clock.now(), deliver=deliver)
 
-    async def _suspend(self, confirmed: Confirmed, *, suspended: bool) -> str:
-        await actions.suspend(self._source, confirmed.namespace, confirmed.name, suspended=suspended)
-        return "suspended" if suspended else "resumed"
-
     async def _act(self, request: web.Request, action: Action) -> web.StreamResponse:
         """Do what the form asks for, and show the exporter with the outcome. Raises `Failed`."""
         namespace, name = request.match_info["namespace"], request.match_info["name"]
         found = await self._get(request)
         try:
-            done = await action(Confirmed.from_form(namespace, name, await request.post()))
+            done = await action(Confirmed.from_form(namespace, name, await _form(request)))
         except Failed as failed:
             if failed.cause == "NotFound":
                 raise
@@ -191,7 +194,9 @@ class Console:
         self, request: web.Request, found: Object, *, problem: str = "", status: int = 200
     ) -> web.StreamResponse:
         exporter = Exporter.from_object(found)
-        events, events_problem = await self._events(found)
+        (events, events_problem), refusal = await asyncio.gather(
+            self._events(found), self._permission(exporter.namespace)
+        )
         now = self._clock.now()
         done = request.query.get("done", "")
         values = await asyncio.to_thread(exporter_page, found, exporter, now, done)
@@ -204,7 +209,7 @@ class Console:
             events=events,
             events_problem=events_problem,
             fields=Confirmed.of(exporter, now).fields,
-            refusals={name: await self._refusal(exporter.namespace, name) for name in names},
+            refusals={name: self._source.unavailable(name) or refusal for name in names},
             # The page is refreshed from here, even if it is the answer to a form.
             path=f"{self._base}exporters/{exporter.namespace}/{exporter.name}",
             done=f"?{urlencode({'done': done})}" if done else "",
@@ -223,8 +228,10 @@ class Console:
 
     async def _refusal(self, namespace: str, action: str) -> str | None:
         """Why the button of this action is disabled; None if it is not."""
-        if unavailable := self._source.unavailable(action):
-            return unavailable
+        return self._source.unavailable(action) or await self._permission(namespace)
+
+    async def _permission(self, namespace: str) -> str | None:
+        """Why the reader may not change exporters in this namespace; None if the reader may."""
         try:
             return await self._source.refusal(namespace)
         except Failed as failed:
@@ -254,6 +261,14 @@ class Console:
         zone = _zone(request.cookies)
         shown = {"outbox": self._source.outbox, **values}
         return serving.html(self._pages.render(template, now=self._clock.now(), zone=zone, **shown), status)
+
+
+async def _form(request: web.Request) -> Mapping[str, object]:
+    """The fields of a form. Raises `Refused` if the body is not one."""
+    try:
+        return await request.post()
+    except (ValueError, LookupError):
+        raise Refused("the form is incomplete. Open the page again") from None
 
 
 def _status(failed: Failed) -> int:

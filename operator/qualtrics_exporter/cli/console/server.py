@@ -1,5 +1,6 @@
 """The socket and the routes of the console."""
 
+import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -19,6 +20,9 @@ HOST = "127.0.0.1"
 LARGEST_FORM = 2 * 1024 * 1024
 """In bytes. A manifest is smaller than the 1.5 MB of an object in the API server."""
 
+NAME = "[a-z0-9][a-z0-9.-]*"
+"""The characters of names in Kubernetes. A name becomes a part of a path of the API, so no other character may."""
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -31,7 +35,10 @@ async def serve(source: Source, clock: Clock, *, port: int = 0) -> AsyncIterator
     app = web.Application(client_max_size=LARGEST_FORM, middlewares=[_guard(session, console)])
     for method, path, handler in _routes(console):
         app.router.add_route(method, session.base + path, handler)
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1)
+    # A malformed request would be logged with its headers, so with the cookie, and with a traceback.
+    silent = logging.getLogger(f"{__name__}.malformed_requests")
+    silent.disabled = True
+    runner = web.AppRunner(app, access_log=None, logger=silent, handle_signals=False, shutdown_timeout=1)
     await runner.setup()
     try:
         await web.SockSite(runner, listening).start()
@@ -41,7 +48,7 @@ async def serve(source: Source, clock: Clock, *, port: int = 0) -> AsyncIterator
 
 
 def _routes(console: Console) -> list[tuple[str, str, Handler]]:
-    exporter = "exporters/{namespace}/{name}"
+    exporter = f"exporters/{{namespace:{NAME}}}/{{name:{NAME}}}"
     return [
         ("GET", "", console.list),
         ("GET", "changes", console.changes),

@@ -6,7 +6,6 @@ the cookie is limited to a path that only the address has, and servers on other 
 """
 
 import secrets
-from http.cookies import CookieError, SimpleCookie
 from secrets import compare_digest
 
 from aiohttp import web
@@ -55,12 +54,11 @@ class Session:
             raise NotAllowed("This browser has not opened the address of the console yet.")
 
     def knows(self, request: web.Request) -> bool:
-        """Whether the request has the cookie."""
-        try:
-            sent = SimpleCookie(request.headers.get("Cookie", ""))
-        except CookieError:
-            return False
-        return COOKIE in sent and _same(sent[COOKIE].value, self._cookie)
+        """Whether the request has the cookie. Other programs of this host may have set others, in any form."""
+        sent = (
+            pair.strip().partition("=") for text in request.headers.getall("Cookie", []) for pair in text.split(";")
+        )
+        return any(name == COOKIE and _same(value, self._cookie) for name, _, value in sent)
 
     def remember(self, response: web.StreamResponse) -> None:
         """Set the cookie. It ends with the browser."""

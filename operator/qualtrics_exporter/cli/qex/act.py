@@ -55,7 +55,12 @@ def run_command(*, kubectl: Kubectl, name: str, yes: bool, no_wait: bool, timeou
     if not (spec and spec.dry_run):
         survey = spec.qualtrics.survey_id if spec else ""
         _confirm(f"Send survey {survey} to {requests.format_audience(exporter, now())}?", exporter, kubectl, yes=yes)
-    request = _write(kubectl, found, lambda fresh: requests.request_run(fresh, now()))
+
+    def change(fresh: Exporter) -> Request:
+        requests.check_no_newer_run(requests.latest(exporter), fresh)
+        return requests.request_run(fresh, now())
+
+    request = _write(kubectl, found, change)
     _finish(kubectl, exporter, request, no_wait=no_wait, timeout=timeout, output=output)
 
 
@@ -81,7 +86,13 @@ def test_command(
         survey = exporter.spec.qualtrics.survey_id if exporter.spec else ""
         question = f"Send survey {survey} to at most {requests.TEST_PEOPLE} people of the query?"
         _confirm(question, exporter, kubectl, yes=yes)
-    request = _write(kubectl, found, lambda fresh: requests.request_test(fresh, now(), deliver=deliver))
+
+    def change(fresh: Exporter) -> Request:
+        if deliver:
+            requests.check_no_newer_run(requests.latest(exporter), fresh)
+        return requests.request_test(fresh, now(), deliver=deliver)
+
+    request = _write(kubectl, found, change)
     _finish(kubectl, exporter, request, no_wait=no_wait, timeout=timeout, output=output)
 
 

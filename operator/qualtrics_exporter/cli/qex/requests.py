@@ -6,7 +6,7 @@ second patch conflicts, and then the first request is in the object.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +16,8 @@ from qualtrics_exporter.export.messages import format_people
 from qualtrics_exporter.pages.times import ago
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.names import RUN_REQUESTED_AT, SETTLE_RUN, TEST_MODE, TEST_REQUESTED_AT
-from qualtrics_exporter.resource.status import RecipientCounts, timestamp
+from qualtrics_exporter.resource.reasons import Reason
+from qualtrics_exporter.resource.status import HistoryEntry, timestamp
 
 OLD_COUNT_SECONDS = 24 * 3600
 """After this time, a count of the people says little about the query now."""
@@ -45,14 +46,19 @@ def request_run(exporter: Exporter, now: datetime) -> Request:
         raise Refused(f"the spec is invalid, so nothing can be sent: {exporter.spec_error}")
     if exporter.suspended:
         raise Refused("the exporter is suspended, so the operator would skip the request. Resume it first")
-    return _request(RUN, exporter, RUN_REQUESTED_AT, _new_token(exporter, RUN, now))
+    return _request(RUN, exporter, RUN_REQUESTED_AT, timestamp(now))
 
 
 def request_test(exporter: Exporter, now: datetime, *, deliver: bool) -> Request:
     """Request a test. Raises `Refused` while anything else is in progress."""
     _check_idle(exporter)
     mode = {TEST_MODE: "Deliver" if deliver else "Dry"}
-    return _request(TEST, exporter, TEST_REQUESTED_AT, _new_token(exporter, TEST, now), mode)
+    return _request(TEST, exporter, TEST_REQUESTED_AT, test_token(now, deliver=deliver), mode)
+
+
+def test_token(now: datetime, *, deliver: bool) -> str:
+    """The token of a test. With `dry`, the operator delivers nothing even if a tool restores an old `Deliver`."""
+    return timestamp(now) if deliver else f"dry-{timestamp(now)}"
 
 
 def suspension(exporter: Exporter, *, suspend: bool) -> Patch | None:
@@ -80,6 +86,21 @@ def check_unchanged(uid: str, generation: int, exporter: Exporter) -> None:
         raise Refused("somebody has changed the exporter in the meantime. Nothing was requested. Look again")
 
 
+def latest(exporter: Exporter) -> str:
+    """The newest run and the newest test, as one text. It changes when another one ends."""
+    entries = ((exporter.status.history or [None])[0], exporter.status.last_test)
+    return ",".join(entry.id if entry else "" for entry in entries)
+
+
+def check_no_newer_run(seen: str, exporter: Exporter) -> None:
+    """Raise `Refused` if a run or test has ended since the user saw `latest`.
+
+    The run may have mailed the same people, and the test may have counted others.
+    """
+    if latest(exporter) != seen:
+        raise Refused("a run or a test has ended in the meantime. Nothing was requested. Look again")
+
+
 def gitops_tool(exporter: Mapping[str, Any]) -> str | None:
     """The GitOps tool that applied the exporter, by the labels and annotations that such tools set."""
     metadata = exporter["metadata"]
@@ -90,7 +111,10 @@ def gitops_tool(exporter: Mapping[str, Any]) -> str | None:
 
 
 def _request(kind: Kind, exporter: Exporter, annotation: str, token: str, more: Mapping[str, str] = {}) -> Request:
-    return Request({"metadata": {"annotations": {annotation: token, **more}}}, kind.id_of(exporter.uid, token))
+    annotations = {annotation: token, **more}
+    if not requested(kind, replace(exporter, annotations={**exporter.annotations, **annotations})):
+        raise Refused("the operator has handled the same request already, so it would do nothing. Look again")
+    return Request({"metadata": {"annotations": annotations}}, kind.id_of(exporter.uid, token))
 
 
 def _check_idle(exporter: Exporter) -> None:
@@ -108,14 +132,6 @@ def _check_idle(exporter: Exporter) -> None:
             raise Refused(f"{what} is requested already, and the operator has not begun it. Wait: kubectl qex wait")
 
 
-def _new_token(exporter: Exporter, kind: Kind, now: datetime) -> str:
-    """The time as a token. If that is the token in the annotation, the request was made in this second already."""
-    token = timestamp(now)
-    if exporter.annotations.get(kind.annotation) == token:
-        raise Refused("the same request was made in this second already")
-    return token
-
-
 @dataclass(frozen=True, slots=True)
 class Audience:
     """How many people a run would probably mail: as counted last, and when."""
@@ -131,13 +147,16 @@ def audience(exporter: Exporter) -> Audience | None:
     found = [
         Audience(people, entry.completion_time, "test" if entry.trigger == "Test" else "run")
         for entry in exporter.status.entries
-        if (people := _people(entry.recipients)) is not None
+        if (people := _people(entry)) is not None
     ]
     return max(found, key=lambda count: count.counted, default=None)
 
 
-def _people(counts: RecipientCounts | None) -> int | None:
-    return counts.accepted if counts else None
+def _people(entry: HistoryEntry) -> int | None:
+    """How many people the entry counted; None if it may have stopped at the limit of a test that delivers."""
+    people = entry.recipients.accepted if entry.recipients else None
+    limited = entry.trigger == "Test" and entry.reason != Reason.TEST_PASSED
+    return None if limited and people is not None and people <= TEST_PEOPLE else people
 
 
 def format_audience(exporter: Exporter, now: datetime) -> str:

@@ -20,7 +20,24 @@ function say(text) {
 
 const liveIds = page => [...page.querySelectorAll("[data-live]")].map(each => each.id).join()
 
-// Replace each part of the page that the server marks as live, if it has changed. The focus and open details stay.
+const OWN_ATTRIBUTES = ["open", "data-sent"] // the reader or this script sets them
+
+// Make an element like another one, and change only what differs. So the focus and the selected text stay, and a screen
+// reader reads a message again only if it has changed.
+function match(old, now) {
+  if (old.isEqualNode(now)) return
+  if (old.nodeName !== now.nodeName || old.id !== now.id) { old.replaceWith(document.adoptNode(now)); return }
+  if (old.nodeType !== Node.ELEMENT_NODE) { old.data = now.data; return }
+  for (const { name } of [...old.attributes]) {
+    if (!now.hasAttribute(name) && !OWN_ATTRIBUTES.includes(name)) old.removeAttribute(name)
+  }
+  for (const { name, value } of now.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value)
+  const [before, after] = [[...old.childNodes], [...now.childNodes]]
+  before.slice(after.length).forEach(each => each.remove())
+  after.forEach((each, n) => before[n] ? match(before[n], each) : old.append(document.adoptNode(each)))
+}
+
+// Update each part of the page that the server marks as live.
 function update(fresh) {
   document.title = fresh.title
   if (liveIds(fresh) !== liveIds(document)) {
@@ -28,44 +45,30 @@ function update(fresh) {
     return
   }
   for (const old of document.querySelectorAll("[data-live]")) {
-    const now = fresh.getElementById(old.id)
-    const text = now.outerHTML.replaceAll(FORM_TIME, "")
-    if (text === seen.get(old.id)) { renewTimes(old, now); continue }
-    const selection = getSelection()
-    if (!selection.isCollapsed && old.contains(selection.anchorNode)) continue
-    seen.set(old.id, text)
     const focused = old.contains(document.activeElement) ? document.activeElement.id : ""
-    const open = [...old.querySelectorAll("details[open][id]")].map(each => each.id)
-    old.replaceWith(document.adoptNode(now))
-    for (const id of open) document.getElementById(id)?.setAttribute("open", "")
-    if (focused) document.getElementById(focused)?.focus({ preventScroll: true })
+    match(old, fresh.getElementById(old.id))
+    if (focused && document.activeElement.id !== focused) document.getElementById(focused)?.focus({ preventScroll: true })
   }
 }
-const seen = new Map() // the text of each live part, as the server sent it last
-const FORM_TIME = /(?<=name="time" value=")[^"]*/g // differs each time, and is not a change for the reader
 
-// A form stays valid for an hour after its time.
-function renewTimes(old, now) {
-  const times = now.querySelectorAll("input[name=time]")
-  old.querySelectorAll("input[name=time]").forEach((input, n) => { if (times[n]) input.value = times[n].value })
-}
-
-// A button that is pressed is not replaced before it is released: the click would be lost.
+// A button that is pressed stays as it is until it is released: otherwise the click could be lost, or be that of another.
 let pressed = false
 addEventListener("pointerdown", () => { pressed = true })
 for (const end of ["pointerup", "pointercancel"]) {
-  addEventListener(end, () => setTimeout(() => { pressed = false; if (again) { again = false; refresh() } }))
+  addEventListener(end, () => setTimeout(() => { pressed = false; if (again) refresh() }))
 }
 
 let loading = false
 let again = false
 async function refresh() {
   if (loading || pressed) { again = true; return }
+  again = false
   loading = true
   try {
     const response = await fetch(body.dataset.page ?? location.href, { headers: { Accept: "text/html" } })
     const fresh = new DOMParser().parseFromString(await response.text(), "text/html")
-    if (response.status === 403) say("This page is not valid any more. Start the program again, and open its new address.")
+    const page = response.headers.get("Content-Type")?.startsWith("text/html")
+    if (!page) say("This page is not valid any more. Start the program again, and open its new address.")
     else if (response.status >= 500) say(fresh.querySelector(".notice:not([hidden])")?.textContent ?? "The page cannot be updated.")
     else if (pressed) again = true
     else { say(""); update(fresh) }
@@ -73,13 +76,17 @@ async function refresh() {
     // The stream of changes reports a server that does not answer.
   } finally {
     loading = false
-    if (again && !pressed) { again = false; refresh() }
+    if (again && !pressed) refresh()
   }
 }
 
-if (body.dataset.changes && !reloading) {
-  const changes = new EventSource(body.dataset.changes)
+// Only a page that is visible has a stream of changes: browsers have at most six connections to a server, for all tabs.
+let changes = null
+function listen() {
+  if (document.hidden) { changes?.close(); changes = null; return }
+  if (changes) return
   let revision = null
+  changes = new EventSource(body.dataset.changes)
   changes.onmessage = message => {
     say("")
     if (revision !== null && revision !== message.data) refresh()
@@ -88,8 +95,11 @@ if (body.dataset.changes && !reloading) {
   changes.onerror = () => say("The page does not get changes any more: its program was stopped. Start it again.")
   // The page may have changed between its request and the first message.
   changes.addEventListener("open", refresh, { once: true })
+}
+if (body.dataset.changes && !reloading) {
+  listen()
   setInterval(() => document.hidden || refresh(), 60_000)
-  document.addEventListener("visibilitychange", () => document.hidden || refresh())
+  document.addEventListener("visibilitychange", listen)
 }
 
 // One click is one request. The server also refuses the second one.
