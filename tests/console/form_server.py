@@ -16,6 +16,7 @@ class OneExporter:
     """A source with this exporter. Every write fails the test."""
 
     where = "the test"
+    outbox = ""
 
     def __init__(self, exporter: Object) -> None:
         self._exporter = exporter

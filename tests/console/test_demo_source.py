@@ -90,7 +90,7 @@ async def test_suspending_before_the_send_stops_it(running: Running) -> None:
     running.sandbox.faults.add(IMPORT, hold=True)
     run_id = await actions.run(running.demo, running.confirmed(), running.clock.now())
     await running.sandbox.faults.reached(IMPORT, timeout=HANG_SECONDS)
-    await actions.suspend(running.demo, *KEY, suspended=True)
+    await actions.suspend(running.demo, running.confirmed())
     running.sandbox.faults.release()
     status = await running.status_with(run_id)
     assert status.history
