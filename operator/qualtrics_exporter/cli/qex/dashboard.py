@@ -37,15 +37,16 @@ def dashboard_command(*, kubectl: Kubectl, everywhere: bool, port: int, no_brows
 
 
 async def _dashboard(kubectl: Kubectl, *, everywhere: bool, port: int, browser: bool) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
+    running, loop = asyncio.current_task(), asyncio.get_running_loop()
+    assert running  # noqa: S101
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, running.cancel)
     clock = SystemClock()
-    async with cluster(kubectl, clock, everywhere=everywhere) as source, _served(source, clock, port) as session:
-        await show_address(session, browser=browser)
-        offer_addresses(session)
-        await stop.wait()
+    with suppress(asyncio.CancelledError):  # a signal stops the console, also while it starts
+        async with cluster(kubectl, clock, everywhere=everywhere) as source, _served(source, clock, port) as session:
+            await show_address(session, browser=browser)
+            offer_addresses(session)
+            await asyncio.Event().wait()
 
 
 @asynccontextmanager
