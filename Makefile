@@ -27,7 +27,7 @@ unexport PYTHONDONTWRITEBYTECODE
 SEED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-node test-release test-pythons test-fast simulate node image site site-serve bench bench-docs measure-nql measure-queue measure-slow-api measure-input measure-neighbours lint format generate check-generated check-go figures venv requirements build plugin release release-key login-registry check-release verify-release clean
+.PHONY: help demo test test-long test-node test-release test-pythons test-fast simulate node image site site-serve pictures bench bench-docs measure-nql measure-queue measure-slow-api measure-input measure-neighbours lint format generate check-generated check-go figures venv requirements build plugin release release-key login-registry check-release verify-release clean
 .NOTPARALLEL:
 
 help: ## Show all targets
@@ -90,6 +90,9 @@ site: $(READY) ## Build the documentation site into dist/site
 
 site-serve: $(READY) ## Serve the documentation site on this machine, and build it again when a page changes
 	$(MKDOCS) serve --strict --dev-addr 127.0.0.1:8000
+
+pictures: $(READY) ## Write the pictures of the documentation, from the pages of the console in a real browser
+	$(BIN)/python -m tests.console.pictures
 
 bench: $(READY) ## Run all benchmarks, about 15 minutes on two free cores; ONLY chooses some, such as ONLY=small-run
 	$(BIN)/python -m hack.programs

@@ -6,7 +6,8 @@ Generated files:
     files.py        writes generated files, or reports those that are stale
     pages.py        `docs/reference.md`, `docs/reasons.md` and `docs/reasons/`, from the models
     reason_examples.py  who acts on a reason, and how it looks
-    metrics_page.py `docs/metrics.md`, from the table of metrics
+    metrics_page.py `docs/metrics.md` and `docs/metrics/`, from the table of metrics
+    metric_examples.py  an expression for each metric, and the question that it answers
     chart.py        the JSON Schema and the README of the chart, from its `values.yaml`
     kustomize.py    `config/`, from the chart
     dashboard.py    the dashboard for Grafana, from `dashboard_panels.py`

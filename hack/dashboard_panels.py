@@ -69,8 +69,8 @@ def stat(title: str, expression: str, description: str, *, bad: str = "") -> Pan
 
 
 OVERDUE = (
-    f"time() - ({last('last_success_timestamp_seconds')} > {last('counted_since_timestamp_seconds')}"
-    f" or {last('counted_since_timestamp_seconds')}) > 1.5 * {last('expected_interval_seconds')}"
+    f"time() - (({last('last_success_timestamp_seconds')} > {last('counted_since_timestamp_seconds')})"
+    f" <= time() + 3600 or {last('counted_since_timestamp_seconds')}) > 1.5 * {last('expected_interval_seconds')}"
 )
 ACCEPTED = last("last_run_recipients", 'stage="accepted"')
 ACCEPTED_BEFORE = last("previous_run_recipients", 'stage="accepted"')

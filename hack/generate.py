@@ -1,7 +1,8 @@
 """Writes all generated files of the repository: `make generate`.
 
 - the CRD, a copy of it for the chart, and the JSON Schema of a manifest, all from `resource/`
-- `docs/reference.md`, `docs/reasons.md` and `docs/reasons/` (`pages.py`), and `docs/metrics.md` (`metrics_page.py`)
+- `docs/reference.md`, `docs/reasons.md` and `docs/reasons/` (`pages.py`)
+- `docs/metrics.md` and `docs/metrics/` (`metrics_page.py`)
 - the JSON Schema and the README of the chart (`chart.py`)
 - `argocd/argocd-cm.yaml` (`argocd.py`)
 - the dashboard of the chart for Grafana (`dashboard.py`)

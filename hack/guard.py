@@ -6,8 +6,9 @@ ended. The parent-death signal of the kernel is not an alternative: the kernel s
 the process ends, so the end of a worker thread would kill the control plane. It must also be set between fork and exec,
 and it does not remove the folder.
 
-Run as `python guard.py FOLDER [CGROUP…]`. Each line on standard input lists the process groups to kill, and replaces
-the previous list. The guard removes the cgroups when they contain no processes.
+Run as `python guard.py FOLDER [CGROUP…]`. FOLDER is empty if the process has none. Each line on standard input lists
+the process groups to kill, and replaces the previous list. The guard removes the cgroups when they contain no
+processes.
 """
 
 import os
@@ -33,9 +34,9 @@ def temporary_folder() -> Path:
 class Guard:
     """The process that cleans up if this process is killed: it removes the folder and the cgroups."""
 
-    def __init__(self, folder: Path, cgroups: Sequence[Path] = ()) -> None:
+    def __init__(self, folder: Path | None = None, cgroups: Sequence[Path] = ()) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", __file__, str(folder), *map(str, cgroups)],
+            [sys.executable, "-I", "-S", __file__, str(folder or ""), *map(str, cgroups)],
             stdin=subprocess.PIPE,
             text=True,
             start_new_session=True,
@@ -53,7 +54,7 @@ class Guard:
         self._process.communicate()  # closes its standard input, which ends it
 
 
-def main(folder: Path, cgroups: list[Path]) -> None:
+def main(folder: Path | None, cgroups: list[Path]) -> None:
     """Wait for the end of standard input, then clean up."""
     groups: list[int] = []
     for line in sys.stdin:
@@ -64,6 +65,8 @@ def main(folder: Path, cgroups: list[Path]) -> None:
         except ProcessLookupError:
             continue
     remove_cgroups(cgroups)
+    if folder is None:
+        return
     for _ in range(100):  # a process that is exiting may still write
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():
@@ -87,4 +90,4 @@ def remove_cgroups(groups: list[Path]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), [Path(argument) for argument in sys.argv[2:]])
+    main(Path(sys.argv[1]) if sys.argv[1] else None, [Path(argument) for argument in sys.argv[2:]])

@@ -7,8 +7,10 @@ else differs from the chart in this repository.
 import io
 import re
 import shutil
+import subprocess
 import tarfile
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from hack import chart
@@ -27,10 +29,22 @@ def package(registry: str, version: str, folder: Path, *, source: Path = CHART) 
     """Write the package of the chart into a folder, and return its path."""
     with tempfile.TemporaryDirectory() as temporary:
         copy = Path(temporary) / source.name
-        shutil.copytree(source, copy)
+        shutil.copytree(source, copy, ignore=_ignored_by_git(source))
         set_registry(copy, registry, version)
         Helm(Path(temporary)).run("package", str(copy), "--destination", str(folder))
     return folder / f"{source.name}-{version}.tgz"
+
+
+def _ignored_by_git(source: Path) -> Callable[[str, list[str]], set[str]]:
+    """What `shutil.copytree` leaves out: files that are in no commit, such as a copy of values with a password."""
+    command = ["git", "ls-files", "--others", "-z", "."]
+    done = subprocess.run(command, cwd=source, capture_output=True, text=True, check=False)
+    untracked = {source / name for name in done.stdout.split("\0") if name} if done.returncode == 0 else set()
+
+    def ignored(folder: str, names: list[str]) -> set[str]:
+        return {name for name in names if Path(folder) / name in untracked}
+
+    return ignored
 
 
 def set_registry(folder: Path, registry: str, version: str) -> None:

@@ -1,7 +1,7 @@
 """Checks the version of a release before anything is built: `python -m hack.release check`.
 
-pyproject.toml, Chart.yaml, the commands in the documentation, the changelog and the tag of the commit have the same
-version, and nothing is uncommitted.
+pyproject.toml, Chart.yaml, the commands in the documentation, the samples, the changelog and the tag of the commit have
+the same version, and nothing is uncommitted.
 A rehearsal checks only the files that are published: it needs no section in the changelog and no tag.
 """
 
@@ -20,11 +20,21 @@ CHANGELOG = "CHANGELOG.md"
 PAGES = (
     "README.md",
     "charts/qualtrics-exporter/README.md",
+    "docs/gitops.md",
     "docs/image.md",
     "docs/operating.md",
     "docs/releasing.md",
+    "samples/gitops/clusters/argocd/operator.yaml",
+    "samples/gitops/operator/chart.yaml",
+    "samples/kustomize/kustomization.yaml",
 )
-"""The pages with commands for a version: `qualtrics-exporter --version 0.1.0`, or `qualtrics-exporter:0.1.0`."""
+"""The pages and samples that name a version, in one of these forms."""
+NAMED = re.compile(
+    r"(?:/qualtrics-exporter(?: --version |:)|qualtrics-exporter-(?=[\d.]+\.oci)|\?ref=v|\bVERSION=|^ *targetRevision: "
+    r"|^ *tag: )v?(\d+\.\d+(?:\.\d+)?(?:-[0-9A-Za-z.-]+)?)",
+    re.MULTILINE,
+)
+"""A version in a command or a sample: `qualtrics-exporter --version 0.1.0`, `?ref=v0.1.0`, or `tag: 0.1.0`."""
 SEMANTIC = re.compile(r"\d+\.\d+\.\d+(?:-[0-9A-Za-z.-]+)?")
 
 
@@ -54,9 +64,9 @@ def _file_problems(root: Path, version: str) -> list[str]:
         if str(chart[key]) != version
     ]
     for page in PAGES:
-        named = re.findall(r"/qualtrics-exporter(?: --version |:)(\d[\w.-]*\w)", (root / page).read_text("utf-8"))
+        named = NAMED.findall((root / page).read_text("utf-8"))
         if other := sorted(set(named) - {version}):
-            problems.append(f"{page} has commands for {', '.join(other)}: write {version}.")
+            problems.append(f"{page} is for {', '.join(other)}: write {version}.")
     if not SEMANTIC.fullmatch(version):
         problems.append(f"{version} is not a semantic version, which charts need: use a version such as 0.2.0.")
     return problems

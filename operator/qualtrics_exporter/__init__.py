@@ -8,6 +8,7 @@ nexthink/      the client of Nexthink
 qualtrics/     the client of Qualtrics
 remote/        HTTP calls: what both clients share
 telemetry/     logs and metrics, without addresses and secrets
+pages/         the design of the pages of the console and of the sandbox
 nql/           the text of a query: parses and checks it
 resource/      the QualtricsExporter: fields, rules, reasons and schemas
 schedule.py    slots, as pure functions of schedule and time

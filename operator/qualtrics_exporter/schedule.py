@@ -163,8 +163,8 @@ def numbered_slot(schedule: Schedule, number: int) -> Slot:
 
 def zone(name: str) -> ZoneInfo:
     """The time zone of an IANA name. Raises `UnknownTimeZone` for anything else, including names of files."""
-    if name not in _zone_names():
-        names = {known.lower(): known for known in sorted(_zone_names())}
+    if name not in zone_names():
+        names = {known.lower(): known for known in sorted(zone_names())}
         meant = get_close_matches(name.lower(), names, n=1, cutoff=0.9)
         instead = f"did you mean {names[meant[0]]!r}?" if meant else "write one such as 'Europe/Zurich' or 'UTC'."
         raise UnknownTimeZone(f"{name!r} is not the name of an IANA time zone: {instead}")
@@ -172,7 +172,8 @@ def zone(name: str) -> ZoneInfo:
 
 
 @cache
-def _zone_names() -> frozenset[str]:
+def zone_names() -> frozenset[str]:
+    """The names of all IANA time zones."""
     # A list, because ZoneInfo() opens files: it accepts "localtime", and any case on some file systems.
     return frozenset(files("tzdata").joinpath("zones").read_text("utf-8").split())
 

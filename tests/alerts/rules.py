@@ -136,5 +136,6 @@ SHORT = {
     "[15m]": "[1m]",
     "1.5  # thresholds.overdueIntervals": "0.0001  # a minute for a weekly exporter",
     "1800  # thresholds.queueLagSeconds": "5",
+    "> 300": "> 5",  # seconds without a watch
 }
 """So short that a test waits little, and so long that Prometheus scrapes in time on a slow machine."""

@@ -11,6 +11,8 @@ import pytest
 
 from tests.alerts.monitored_stage import MonitoredStage, monitored_stage
 from tests.alerts.rules import OPERATOR, SHORT
+from tests.controller.test_fault_isolation import grant_permissions
+from tests.support import chart_rules
 from tests.support.controlplane import ControlPlane
 from tests.support.waiting import eventually
 
@@ -148,6 +150,42 @@ def test_requests_that_the_service_rejects_fire_until_it_accepts_them(monitored:
     stage.while_time_passes(lambda: monitored.fires("RemoteLimited", side="nexthink"), seconds=5)
     stage.sandbox.clear_faults()
     stage.while_time_passes(lambda: monitored.resolves("RemoteLimited", side="nexthink"), seconds=5)
+
+
+def test_a_status_that_the_operator_cannot_write_fires_until_it_can(monitored: MonitoredStage) -> None:
+    stage, rules = monitored.stage, chart_rules.namespaced()
+    exporter = stage.exporter()
+    exporter.checked()
+    account = f"system:serviceaccount:{stage.namespace}:operator"
+
+    def can_write() -> bool:
+        question = ("auth", "can-i", "update", "qualtricsexporters/status", "-n", stage.namespace, f"--as={account}")
+        return stage.cluster.kubectl(*question, check=False).returncode == 0
+
+    without = [rule for rule in rules if "qualtricsexporters/status" not in rule["resources"]]
+    stage.cluster.service_account(stage.namespace, "operator", rules=without)
+    eventually(lambda: not can_write(), "the permission is withdrawn")
+    exporter.annotate(run_requested_at="now")
+    notification = monitored.fires("ReconcileFailing")
+    assert notification.labels["namespace"] == OPERATOR["namespace"]
+    assert "1 exporter(s)" in notification.annotations["summary"]
+
+    stage.cluster.service_account(stage.namespace, "operator", rules=rules)
+    stage.while_time_passes(lambda: monitored.resolves("ReconcileFailing"), seconds=5)
+    assert stage.while_time_passes(exporter.ended)["result"] == "Succeeded"
+
+
+def test_a_namespace_that_cannot_be_watched_fires_until_it_can(
+    cluster: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
+    other = cluster.namespace(f"{namespace[:50]}-b")
+    with monitored_stage(cluster, namespace, tmp_path, SHORT, "--namespace", other) as monitored:
+        stage = monitored.stage
+        notification = stage.while_time_passes(lambda: monitored.fires("WatchBlind", namespace=other), seconds=5)
+        assert f"the namespace {other}." in notification.annotations["summary"]
+        grant_permissions(cluster, other, of=namespace, rules=chart_rules.namespaced())
+        stage.while_time_passes(lambda: monitored.resolves("WatchBlind", namespace=other), seconds=5)
+        assert monitored.notifications("WatchBlind", namespace=namespace) == []
 
 
 def test_no_replica_at_all_fires_until_one_leads(monitored: MonitoredStage) -> None:

@@ -157,6 +157,9 @@ def test_promtool_accepts_the_configuration_of_prometheus(tmp_path: Path) -> Non
     configuration = yaml.safe_load(example("monitoring.md", "prometheus.yml"))
     (scrape,) = configuration["scrape_configs"]
     assert scrape["honor_labels"] is True
+    # The alert about an installation without a leader is by namespace and job.
+    targets = {rule["target_label"] for rule in scrape["relabel_configs"] if "target_label" in rule}
+    assert {"namespace", "pod", "job"} <= targets
     # Debian's Prometheus cannot discover targets in Kubernetes.
     scrape["file_sd_configs"] = [{"files": ["targets.json"]}]
     assert scrape.pop("kubernetes_sd_configs")

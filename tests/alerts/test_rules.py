@@ -1,4 +1,7 @@
-"""Each alert: when it fires, when not, and when it resolves. promtool evaluates the rules over simulated time."""
+"""The alerts about exporters: when they fire, when not, and when they resolve.
+
+promtool evaluates the rules over simulated time. `test_operator_rules.py` has the alerts about the operator.
+"""
 
 import pytest
 
@@ -58,6 +61,31 @@ SCENARIOS = {
         [LEADING, one("expected_interval_seconds", "1200x50 stale"),
          one("counted_since_timestamp_seconds", "0x50 stale")],
         {"50m": [f"NotSent {EXPORTER}"], "57m": []},
+    ),
+    "an exporter that is deleted while its alert is pending has none five minutes later": Scenario(
+        [LEADING, one("expected_interval_seconds", "1200x36 stale"),
+         one("counted_since_timestamp_seconds", "0x36 stale")],
+        {"40m": [], "46m": [], "60m": []},
+        pending={"36m": [f"NotSent {EXPORTER}"], "42m": []},
+    ),
+    "an exporter that is suspended while its alert is pending has none at once": Scenario(
+        [LEADING, INTERVAL, one("counted_since_timestamp_seconds", "0x100"), one("suspended", "0x43 1x60")],
+        {"46m": [], "60m": []},
+        pending={
+            "43m": [f"NotSent {EXPORTER}"],
+            **{key: [f"SuspensionForgotten {EXPORTER}"] for key in ("44m", "45m")},
+        },
+    ),
+    "a success in the future, of a clock that was ahead, does not hide that nothing was sent since": Scenario(
+        [LEADING, INTERVAL, one("counted_since_timestamp_seconds", "0x100"),
+         one("last_success_timestamp_seconds", "900000000x100")],
+        {"45m": [], "46m": [f"NotSent {EXPORTER}"]},
+    ),
+    "a success is not in the future if the clocks of operator and Prometheus differ a little": Scenario(
+        [LEADING, INTERVAL, one("counted_since_timestamp_seconds", "0x100"),
+         one("last_success_timestamp_seconds", "0x19 5000x81")],
+        {"50m": [], "60m": [], "80m": []},
+        pending={"50m": [], "60m": [], "80m": []},
     ),
     "a recreated exporter starts again": Scenario(
         [LEADING, INTERVAL, one("counted_since_timestamp_seconds", "0x50 stale _x2 3240x100"),
@@ -119,8 +147,19 @@ SCENARIOS = {
         {"20m": [f"RunFailed {EXPORTER} result=Failed"], "27m": []},
     ),
     "a suspended exporter has no alert about its last run": Scenario(
-        [LEADING, one("last_run_info", "1x60", result="Failed", reason="X"), one("suspended", "0x10 1x60")],
-        {"10m": [f"RunFailed {EXPORTER} result=Failed"], "12m": []},
+        [LEADING, one("last_run_info", "1x60", result="Failed", reason="X"),
+         one("previous_run_recipients", "500x60", stage="accepted"),
+         one("last_run_recipients", "0x60", stage="accepted"),
+         one("last_delivery_messages", "200x60", outcome="blocked"),
+         one("credentials_expiry_timestamp_seconds", f"{DAY}x60", side="nexthink"),
+         one("suspended", "0x10 1x60")],
+        {"10m": [f"AudienceDropped {EXPORTER}", f"CredentialsExpire {EXPORTER} side=nexthink",
+                 f"MailBlocked {EXPORTER}", f"RunFailed {EXPORTER} result=Failed"], "12m": []},
+    ),
+    "an audience that grew, of an exporter that was suspended for that reason, has no alert": Scenario(
+        [LEADING, one("previous_run_recipients", "10x60", stage="accepted"),
+         one("last_run_recipients", "5000x60", stage="accepted"), one("suspended", "0x10 1x20 0x30")],
+        {"10m": [f"AudienceGrew {EXPORTER}"], "12m": [], "35m": [f"AudienceGrew {EXPORTER}"]},
     ),
     # OutcomeUnknown
     "an unresolved run fires after a quarter of an hour, until somebody resolves it": Scenario(
@@ -180,6 +219,19 @@ SCENARIOS = {
            {"sent": 3, "bounced": 2, "failed": 2}.items())],
         {"10m": [f"MailBlocked {EXPORTER}"]},
     ),
+    "a few mails fire if nobody got the survey": Scenario(
+        [LEADING,
+         *(one("last_delivery_messages", f"{number}x20", outcome=outcome, name=name)
+           for name, figures in {
+               "blocked": {"sent": 3, "failed": 0, "bounced": 0, "blocked": 3},
+               "failed": {"sent": 0, "failed": 2, "bounced": 0, "blocked": 0},
+               "bounced": {"sent": 1, "failed": 0, "bounced": 1, "blocked": 0},
+               "half": {"sent": 2, "failed": 0, "bounced": 1, "blocked": 0},
+               "nobody-asked": {"sent": 0, "failed": 0, "bounced": 0, "blocked": 0},
+               "not-yet": {"sent": 0},
+           }.items() for outcome, number in figures.items())],
+        {"10m": [f"MailBlocked namespace=dex name={name}" for name in ("blocked", "bounced", "failed")]},
+    ),
     "an all-blocked survey fires": Scenario(
         [LEADING, one("last_delivery_messages", "0x20", outcome="sent"),
          one("last_delivery_messages", "200x20", outcome="blocked")],
@@ -207,49 +259,6 @@ SCENARIOS = {
         {"15d": [], "17d": [f"CredentialsExpire {EXPORTER} side=qualtrics"],
          "31d": [f"CredentialsExpire {EXPORTER} side=qualtrics"], "34d": []},
         interval="1d",
-    ),
-    # QueueLate
-    "a queue that is half an hour late fires": Scenario(
-        [LEADING, of_operator("schedule_lag_seconds", "0x10 1790x20 1801x20 0x60"),
-         of_operator("schedule_lag_seconds", "0x200", pod="b")],
-        {"30m": [], "40m": ["QueueLate namespace=qualtrics-exporter job=qualtrics-exporter"], "60m": []},
-    ),
-    # RemoteLimited
-    "a service that rejects requests fires after half an hour": Scenario(
-        [LEADING,
-         of_operator("remote_requests_total", "0+10x50 500x40", side="qualtrics", operation="send", outcome="limited"),
-         of_operator("remote_requests_total", "0+50x180", side="qualtrics", operation="send", outcome="ok"),
-         of_operator("remote_requests_total", "0+1x180", side="nexthink", operation="execute", outcome="limited"),
-         of_operator("remote_requests_total", "0+50x180", side="nexthink", operation="execute", outcome="ok")],
-        {"20m": [], "40m": ["RemoteLimited namespace=qualtrics-exporter job=qualtrics-exporter side=qualtrics"],
-         "70m": []},
-    ),
-    "many requests that wait for the limits fire, also across a restart": Scenario(
-        # 20 requests wait all the time. The process restarts in minute 20.
-        [LEADING, of_operator("rate_limit_wait_seconds_total", "0+1200x20 0+1200x25 30000x40", side="qualtrics"),
-         of_operator("rate_limit_wait_seconds_total", "0+300x140", side="nexthink")],
-        {"40m": ["RemoteLimited namespace=qualtrics-exporter job=qualtrics-exporter side=qualtrics"],
-         "45m": ["RemoteLimited namespace=qualtrics-exporter job=qualtrics-exporter side=qualtrics"], "65m": []},
-    ),
-    # Down
-    "no operator at all fires": Scenario([], {"4m": [], "6m": ["Down"]}),
-    "an operator that is gone fires with its namespace, for longer than a day": Scenario(
-        [of_operator("leader", "1x4 stale")],
-        {"20m": [], "25m": [], "30m": ["Down namespace=qualtrics-exporter job=qualtrics-exporter"],
-         "23h": ["Down namespace=qualtrics-exporter job=qualtrics-exporter"], "25h": ["Down"]},
-        interval="5m",
-    ),
-    "replicas without a leader fire until one leads": Scenario(
-        [of_operator("leader", "0x20 1x20"), of_operator("leader", "0x40", pod="b")],
-        {"4m": [], "6m": ["Down namespace=qualtrics-exporter job=qualtrics-exporter"], "21m": []},
-    ),
-    "another leader after four minutes does not fire": Scenario(
-        [of_operator("leader", "1x20 stale"), of_operator("leader", "0x24 1x60", pod="b")],
-        {f"{minute}m": [] for minute in (20, 22, 24, 25, 27, 30)},
-    ),
-    "one of two installations that is gone fires": Scenario(
-        [LEADING, of_operator("leader", "1x20 stale", namespace="other", job="other")],
-        {"25m": [], "27m": ["Down namespace=other job=other"]},
     ),
     "a healthy installation has no alert": Scenario(
         [LEADING, of_operator("leader", "0x200", pod="b"), INTERVAL, one("ready", "1x200"), one("suspended", "0x200"),

@@ -78,6 +78,13 @@ def test_a_disabled_alert_that_does_not_exist_is_rejected(helm: Helm) -> None:
         alerts(helm, disabled=["QualtricsExporterGone"])
 
 
+@pytest.mark.parametrize(("per_exporter", "number"), [(False, 1), (True, 0)])
+def test_notes_warn_if_the_alerts_about_exporters_have_no_series(helm: Helm, per_exporter: bool, number: int) -> None:
+    values = {"prometheusRule": {"enabled": True}, "metrics": {"perExporter": per_exporter}}
+    shown = helm.install("surveys", "--dry-run=client", namespace="default", values=values)
+    assert shown.count("WARNING: metrics.perExporter is false, so the alerts about exporters never fire.") == number
+
+
 def test_the_component_for_kustomize_has_the_alerts_of_the_file() -> None:
     (object_,) = plain_yaml.read_all((ROOT / "config" / "monitoring" / "prometheusrule.yaml").read_text())
     found = {rule["alert"]: rule for group in object_["spec"]["groups"] for rule in group["rules"]}

@@ -1,4 +1,4 @@
-"""One browser for all tests of a worker, and the console of an administrator of the namespace."""
+"""One browser for all tests of a module, and the console of an administrator of the namespace."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
+from tests.cli.conftest import Program
 from tests.cli.qex import Qex
 from tests.conftest import skip_outside_ci
 from tests.console.dashboard import Dashboard, dashboard
@@ -13,7 +14,7 @@ from tests.support.browser import browser, unsupported_reason
 from tests.support.stage import Stage
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while a browser runs, no asynchronous test of the same worker can
 def chromium() -> Iterator[Browser]:
     if reason := unsupported_reason():
         skip_outside_ci(f"this machine cannot run the browser: {reason}")
@@ -28,3 +29,11 @@ def console(stage: Stage, tmp_path: Path) -> Iterator[Dashboard]:
     home.mkdir()
     with dashboard(Qex(stage.cluster.kubeconfig, home, stage.namespace), "--namespace", stage.namespace) as started:
         yield started
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Program:
+    """The installed program, in an empty home directory."""
+    home = tmp_path / "home"
+    home.mkdir()
+    return Program(home, {})

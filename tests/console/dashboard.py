@@ -1,10 +1,11 @@
-"""Starts `kubectl qex dashboard` as users do, and opens its page in a browser."""
+"""Starts `kubectl qex dashboard` and the page of the demo as users do, and opens them in a browser."""
 
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from playwright.sync_api import Browser
 
@@ -32,10 +33,17 @@ class Dashboard:
 def dashboard(qex: Qex, *arguments: str) -> Iterator[Dashboard]:
     """Run the console of a user until the end of the block."""
     command = ["kubectl", "qex", "dashboard", "--no-browser", *arguments]
+    with started(command, qex.environment({}), qex.home) as console:
+        yield console
+
+
+@contextmanager
+def started(command: Sequence[str], environment: Mapping[str, str], folder: Path) -> Iterator[Dashboard]:
+    """Run a command that serves the console until the end of the block."""
     process = subprocess.Popen(
         command,
-        env=qex.environment({}),
-        cwd=qex.home,
+        env=environment,
+        cwd=folder,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

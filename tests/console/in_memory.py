@@ -30,6 +30,7 @@ class InMemory:
     """A `Source` with the exporter dex/teams-rollout, which was checked and has not run yet."""
 
     where = "a test"
+    outbox = ""
 
     def __init__(self) -> None:
         self.snapshot = Snapshot()

@@ -172,6 +172,20 @@ def test_list_finds_filters_and_follows_changes(stage: Stage, seen: Visit) -> No
     expect(names).to_have_text(["laptop-refresh"])
 
 
+def test_button_that_is_pressed_stays_until_it_is_released(stage: Stage, seen: Visit) -> None:
+    exporter = stage.exporter()
+    open_exporter(seen.page)
+    button = seen.page.get_by_role("button", name="Suspend")
+    button.hover()
+    seen.page.mouse.down()
+    examples.create(stage, "teams-rollout", examples.status(now()), description="Changed meanwhile")
+    seen.page.wait_for_function("again")  # the change has arrived
+    seen.page.mouse.up()
+    expect(seen.page.get_by_text("The exporter is suspended now")).to_be_visible()
+    assert exporter.get()["spec"]["suspend"] is True
+    expect(seen.page.get_by_text("Changed meanwhile")).to_be_visible()
+
+
 def test_exporter_that_is_deleted_while_its_page_is_open(stage: Stage, seen: Visit) -> None:
     examples.create(stage, "teams-rollout", examples.status(now()))
     open_exporter(seen.page)

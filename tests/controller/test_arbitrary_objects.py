@@ -259,6 +259,17 @@ def test_damaged_status_is_repaired_at_once_and_the_next_slot_runs() -> None:
         assert operator.sent(CHANGED) == 2, "the slot after the repair runs"
 
 
+@pytest.mark.parametrize("value", [7, None], ids=["damaged", "removed"])
+def test_exporter_is_checked_at_once_if_the_time_of_its_last_check_is_lost(value: int | None) -> None:
+    """Six hours from now, it would still be six hours from now."""
+    with virtual_operator() as operator:
+        operator.run(0.6)
+        operator.change(status={**operator.status(CHANGED), "lastCheckTime": value})
+        operator.run(0.1)
+        assert operator.status(CHANGED)["lastCheckTime"] == "2026-10-19T06:36:00Z"
+        assert operator.internal_errors() == []
+
+
 @pytest.mark.parametrize("step", ["Claimed", "Sending", None])
 def test_run_with_an_oversized_id_ends_in_an_entry(step: str | None) -> None:
     run = {"id": "x" * 4096, "trigger": "Schedule", "startTime": "2026-10-19T06:00:00Z", "step": step}

@@ -335,6 +335,8 @@ async def test_sandbox_accepts_the_credentials_in_its_secrets(cluster: ControlPl
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert ports == {"nexthink": flags["nexthink_port"], "qualtrics": flags["qualtrics_port"]}
     assert {p["name"]: p["port"] for p in only(objects, "Service", "sandbox")["spec"]["ports"]} == ports
+    # The sandbox would answer 403 to a request of the kubelet for one of its pages.
+    assert container["readinessProbe"] == {"tcpSocket": {"port": "qualtrics"}, "periodSeconds": 5}
     async with Sandbox(Account.default(), host="127.0.0.1", advertise=flags["advertise"]) as served:
         for name, keys in served.secrets().items():
             configured = only(objects, "Secret", name)["stringData"]

@@ -47,6 +47,40 @@ class TestActivation:
         assert editor.annotate(name, test_mode="Dry", test_requested_at="1").ok
         assert editor.merge(name, {"spec": {"suspend": True}}).ok
 
+    def test_only_users_with_the_verb_change_what_a_test_that_delivers_will_send(
+        self, manifest: dict[str, Any], editor: User, sender: User
+    ) -> None:
+        """A suspended exporter can be changed by everybody, and its test starts again with the changed spec."""
+        name = manifest["metadata"]["name"]
+        manifest["spec"]["suspend"] = True
+        assert editor.create(manifest).ok
+        changes = ({"nexthink": {"queryId": "#everybody"}}, {"qualtrics": {"subject": "Another subject"}})
+
+        def refused(change: dict[str, Any]) -> bool:
+            response = editor.merge(name, {"spec": change}, dry_run=True)
+            return (
+                response.status == 403 and "a test that e-mails people is requested or in progress" in response.message
+            )
+
+        assert sender.annotate(name, test_mode="Deliver", test_requested_at="1").ok
+        assert all(refused(change) for change in changes)
+        assert refused({"suspend": True, **changes[0]})
+        assert editor.merge(name, {"spec": {"description": "Another description."}}).ok
+        assert sender.merge(name, {"spec": changes[1]}).ok
+        # Without the test, the user can change the exporter again.
+        assert editor.annotate(name, test_mode="Dry").ok
+        assert not refused(changes[0])
+        assert sender.annotate(name, test_mode="Deliver", test_requested_at="Dry-2").ok
+        assert not refused(changes[0])
+
+        run = {"id": "test-1", "trigger": "Test", "step": "Importing", "holder": "operator", "generation": 1}
+        active = {"status": {"activeRun": {**run, "startTime": "2026-03-02T09:00:00Z"}}}
+        assert editor.merge(name, active, "/status").ok
+        assert editor.annotate(name, test_mode="Dry").ok
+        assert refused(changes[0]), "the test has begun, and delivers"
+        assert editor.merge(name, {"status": {"activeRun": None}}, "/status").ok
+        assert editor.merge(name, {"spec": changes[0]}).ok
+
 
 class TestMaxRecipients:
     """samples/policies/max-recipients.yaml"""

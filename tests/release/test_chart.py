@@ -77,6 +77,20 @@ def test_packages_with_the_same_files_are_equal_at_any_time(package: Path, tmp_p
     assert not chart.same_content(other.read_bytes(), package.read_bytes())
 
 
+def test_file_that_git_ignores_is_not_published(tmp_path: Path) -> None:
+    """`git status` does not show it, so the first step of a release accepts it."""
+    source = tmp_path / "qualtrics-exporter"
+    shutil.copytree(CHART, source)
+    (source / ".gitignore").write_text("*.local\n")
+    for command in (["init", "--quiet"], ["add", "--all"]):
+        subprocess.run(["git", *command], cwd=source, check=True)
+    (source / "files" / "values.local").write_text("password: hunter2\n")
+    (source / "values.yaml.local").write_text("password: hunter2\n")
+    packed = files(chart.package(REGISTRY, version(), tmp_path, source=source).read_bytes())
+    assert [name for name in packed if name.endswith(".local")] == []
+    assert "qualtrics-exporter/files/alerts.yaml" in packed
+
+
 def test_chart_without_the_line_of_the_registry_is_refused(tmp_path: Path) -> None:
     shutil.copytree(CHART, tmp_path / "chart")
     values = tmp_path / "chart" / "values.yaml"

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from hack.files import ROOT
-from hack.release.version import CHANGELOG, CHART, PAGES, PROJECT, ReleaseError, check
+from hack.release.version import CHANGELOG, CHART, NAMED, PAGES, PROJECT, ReleaseError, check
 
 VERSION = "0.7.0"
+ARGO_CD = "samples/gitops/clusters/argocd/operator.yaml"
 SECTION = f"## [{VERSION}] - 2026-01-31\n\n- A change.\n\n"
 
 
@@ -58,8 +59,13 @@ def test_tagged_commit_with_one_version_everywhere_is_a_release(repository: Path
     [
         (CHART, "\nversion: 0.7.0", "\nversion: 0.6.0", f"{CHART} has version 0.6.0, and {PROJECT} has 0.7.0"),
         (CHART, "appVersion: 0.7.0", "appVersion: 0.6.0", f"{CHART} has appVersion 0.6.0, and {PROJECT} has 0.7.0"),
-        ("README.md", "--version 0.7.0", "--version 0.6.0", r"README\.md has commands for 0\.6\.0: write 0\.7\.0"),
-        ("docs/image.md", "exporter:0.7.0", "exporter:0.6.0", r"docs/image\.md has commands for 0\.6\.0"),
+        ("README.md", "--version 0.7.0", "--version 0.6.0", r"README\.md is for 0\.6\.0: write 0\.7\.0"),
+        ("docs/image.md", "exporter:0.7.0", "exporter:0.6.0", r"docs/image\.md is for 0\.6\.0"),
+        ("docs/image.md", "exporter-0.7.0.oci", "exporter-0.6.0.oci", r"docs/image\.md is for 0\.6\.0"),
+        ("docs/releasing.md", "VERSION=0.7.0", "VERSION=0.6.0", r"docs/releasing\.md is for 0\.6\.0"),
+        ("docs/gitops.md", "?ref=v0.7.0", "?ref=v0.6.0", r"docs/gitops\.md is for 0\.6\.0"),
+        ("samples/gitops/operator/chart.yaml", "tag: 0.7.0", "tag: 0.6.0", r"operator/chart\.yaml is for 0\.6\.0"),
+        (ARGO_CD, "targetRevision: 0.7.0", "targetRevision: 0.6.0", r"argocd/operator\.yaml is for 0\.6\.0"),
         (CHANGELOG, f"[{VERSION}]", "[0.6.9]", r"no section \[0.7.0\]: move the entries of \[Unreleased\] into one"),
         (CHANGELOG, f"[{VERSION}] - 2026-01-31", f"[{VERSION}]", "has no date: write `## .0.7.0. - 2026-01-31`"),
         (CHANGELOG, SECTION, f"## [{VERSION}] - 2026-01-31\n\n", "is empty: say what changed"),
@@ -69,6 +75,11 @@ def test_tagged_commit_with_one_version_everywhere_is_a_release(repository: Path
         "app version of the chart",
         "command",
         "name of the image",
+        "archive of the image",
+        "argument of make",
+        "reference of Git",
+        "chart of Flux",
+        "chart of Argo CD",
         "no section",
         "no date",
         "empty section",
@@ -82,6 +93,19 @@ def test_release_is_refused_if_a_file_does_not_belong_to_the_version(
     git(repository, "tag", "--force", f"v{VERSION}")
     with pytest.raises(ReleaseError, match=message):
         check(repository)
+
+
+def test_every_page_and_sample_that_names_a_version_is_checked() -> None:
+    """Otherwise the release after this one would install this one."""
+    listed = subprocess.run(
+        ["git", "ls-files", "*.md", "samples", "charts/*/README.md"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    pages = [name for name in listed.stdout.splitlines() if (ROOT / name).suffix in (".md", ".yaml")]
+    assert {name for name in pages if NAMED.search((ROOT / name).read_text("utf-8"))} == set(PAGES)
 
 
 def test_release_is_refused_with_uncommitted_changes(repository: Path) -> None:

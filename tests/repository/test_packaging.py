@@ -28,7 +28,12 @@ def test_the_wheel_contains_only_the_package(distributions: Path) -> None:
     modules = {PurePosixPath("qualtrics_exporter") / path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py")}
     other_files = {name for name in names - modules if not name.parts[0].endswith(".dist-info")}
     assert modules - names == set()
-    assert {str(name) for name in other_files} == {"qualtrics_exporter/py.typed", "qualtrics_exporter/nql/grammar.lark"}
+    of_pages = {name for name in other_files if name.parent.name in ("assets", "templates")}
+    assert {name.name for name in of_pages} >= {"base.html", "style.css", "page.js", "icon.svg", "outbox.html"}
+    assert {name.suffix for name in of_pages} == {".html", ".css", ".js", ".svg"}
+    assert {str(name) for name in other_files - of_pages} == {
+        *("qualtrics_exporter/py.typed", "qualtrics_exporter/nql/grammar.lark")
+    }
     assert [name for name in names if name.stem in ("generate", "figures")] == []
 
 

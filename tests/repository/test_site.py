@@ -13,6 +13,10 @@ from playwright.sync_api import Browser
 
 from hack.files import ROOT
 from hack.site import PAGES
+from qualtrics_exporter.nql.rules import RULES as NQL_RULES
+from qualtrics_exporter.resource.reasons import Reason
+from qualtrics_exporter.telemetry.metric_definitions import EXPORTER_METRICS, OPERATOR_METRICS
+from tests.alerts.rules import rules as alerts
 from tests.conftest import skip_outside_ci
 from tests.repository.site_server import build, path_of, served
 from tests.support.browser import DESKTOP, PHONE, browser, unsupported_reason, visit
@@ -78,6 +82,23 @@ def on_the_site(html: str) -> dict[str, int]:
 
 def test_the_site_builds_without_warnings_and_has_every_page(site: Path) -> None:
     assert [source for source in SOURCES if not (site / path_of(source) / "index.html").is_file()] == []
+
+
+OWN_PAGES = {
+    "reasons": [str(reason) for reason in Reason],
+    "nql": [rule.name for rule in NQL_RULES],
+    "metrics": [metric.name for metric in (*EXPORTER_METRICS, *OPERATOR_METRICS)],
+    "alerts": list(alerts()),
+}
+"""Everything that has a page with its name, so that a message or a runbook can link to it."""
+
+
+@pytest.mark.parametrize("folder", OWN_PAGES)
+def test_every_reason_rule_metric_and_alert_has_a_page_of_its_own_with_its_name(site: Path, folder: str) -> None:
+    """Each is in the navigation: otherwise the build fails."""
+    for name in OWN_PAGES[folder]:
+        html = (site / folder / name / "index.html").read_text()
+        assert re.search(rf"<h1[^>]*>{name}<", html), name
 
 
 @pytest.mark.parametrize("source", SOURCES)

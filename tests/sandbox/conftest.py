@@ -9,6 +9,7 @@ import pytest
 from qualtrics_exporter.sandbox import Account, Sandbox
 from tests.sandbox.caller import NexthinkCaller, QualtricsCaller
 from tests.support.clock import SteeredClock
+from tests.support.waiting import HANG_SECONDS
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ async def sandbox(account: Account, clock: SteeredClock) -> AsyncIterator[Sandbo
 
 @pytest.fixture
 async def http(sandbox: Sandbox) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=HANG_SECONDS) as client:
         yield client
 
 

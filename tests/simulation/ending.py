@@ -13,7 +13,7 @@ from .bounds import MAX_STATUS_BYTES, RECOVERY
 from .clock import EPOCH, true_time
 from .records import Promise, Record, Seen, parse_time, status_of, summary
 from .requests import requests
-from .world import ZONES, parsed
+from .world import default_zone, parsed
 
 if TYPE_CHECKING:
     from .invariants import Invariants
@@ -38,10 +38,11 @@ class Ending:
         for record in self._records.values():
             if record.deleted is not None:
                 continue
-            body = self._simulation.server.exporters[record.namespace, record.name]
-            self._end_of_slots(record, faults_over)
-            self._end_of_requests(record, body, faults_over)
-            self._end_of_object(record, body)
+            with self._invariants.checking(record.name):
+                body = self._simulation.server.exporters[record.namespace, record.name]
+                self._end_of_slots(record, faults_over)
+                self._end_of_requests(record, body, faults_over)
+                self._end_of_object(record, body)
         self._end_of_replicas()
         for error in self._simulation.loop.errors:
             self._invariants.violate("an exception that nobody caught", "", error)
@@ -151,17 +152,19 @@ class Ending:
         if not status.get("scheduleSince"):
             self._invariants.violate("an exporter that no replica manages", record.name, "it has no status")
             return
+        exporter = Exporter.from_object(body)
+        if exporter.ignored and exporter.spec and not exporter.suspended:  # otherwise there may be nothing to write
+            self._invariants.violate("invalid values are never repaired", record.name, ", ".join(exporter.ignored))
+            return
         size = len(repr(status))
         if size > MAX_STATUS_BYTES:
             self._invariants.violate("status grows without bound", record.name, f"{size} bytes")
         if run := status.get("activeRun"):
             assert record.active is not None
             self._invariants.bound_run(record, run, self._simulation.now)
-        exporter = Exporter.from_object(body)
         if exporter.spec is None or exporter.suspended or status.get("activeRun"):
             return
-        zone = status.get("timeZone")
-        schedule = parsed(body["spec"]["schedule"], zone if zone in ZONES else "UTC")
+        schedule = parsed(body["spec"]["schedule"], default_zone(status))
         if not self._invariants.excuses.clocks_right(
             record.shard, self._simulation.now - RECOVERY, self._simulation.now
         ):

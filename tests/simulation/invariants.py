@@ -6,11 +6,15 @@ effect, the others at the end, when everything had time to finish.
 """
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from qualtrics_exporter.resource.exporter import read_spec
+from qualtrics_exporter.remote.transport import Request
+from qualtrics_exporter.resource.exporter import Exporter, read_spec
 from qualtrics_exporter.resource.names import RUN_REQUESTED_AT, TEST_MODE, TEST_REQUESTED_AT
+from qualtrics_exporter.sandbox.middleware import Reply
 
 from .api_server import Body, matches
 from .bounds import (
@@ -30,9 +34,9 @@ from .damages import Damages
 from .ending import Ending
 from .mails import MailChecks
 from .outcomes import unforeseen
-from .records import NOBODY, Excuses, Promise, Record, Seen, Violation, parse_time, status_of, summary
+from .records import NOBODY, Excuses, Promise, Record, Seen, Violation, differences, parse_time, status_of, summary
 from .requests import RequestChecks
-from .world import HOUR, ZONES, parsed
+from .world import HOUR, default_zone, parsed
 
 if TYPE_CHECKING:
     from .simulation import Simulation
@@ -70,6 +74,17 @@ class Invariants:
         if kind in RUNAWAY or kind in self._simulation.stop_at:
             self._simulation.loop.stopped = True
 
+    @contextmanager
+    def checking(self, exporter: str) -> Iterator[None]:
+        """Report an exception of a check as a violation. The world continues as if the check had passed.
+
+        A check runs inside of a call of the operator, which would treat the exception as an error of its cluster.
+        """
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - any bug of a check
+            self.violate("an invariant cannot be checked", exporter, f"{type(error).__name__}: {error}")
+
     def counts(self) -> dict[str, int]:
         """Numbers of events in the world, to see that it was busy."""
         return dict(self._counts)
@@ -90,9 +105,18 @@ class Invariants:
         if self._counts["ends"] > 5:
             self.violate("the operator ends again and again", replica, why)
 
+    def remote_effect(self, process: str, request: Request, reply: Reply, seconds: float) -> None:
+        """A request to Nexthink or Qualtrics had its effect and this reply, after so many seconds."""
+        with self.checking(request.url.host):
+            self.mails.remote_effect(process, request, reply, seconds)
+
     # Objects.
 
     def _changed(self, kind: str, body: Body, before: Body | None) -> None:
+        with self.checking(body["metadata"]["name"]):
+            self._note_change(kind, body, before)
+
+    def _note_change(self, kind: str, body: Body, before: Body | None) -> None:
         metadata = body["metadata"]
         uid, now = metadata["uid"], self._simulation.now
         if kind == "ADDED":
@@ -130,7 +154,7 @@ class Invariants:
         status, spec, metadata = status_of(body), body["spec"], body["metadata"]
         good = None
         if metadata["generation"] not in record.invalid and not spec.get("suspend"):
-            schedule = parsed(spec["schedule"], _zone(status))
+            schedule = parsed(spec["schedule"], default_zone(status))
             if (
                 record.shard != NOBODY
                 and "deletionTimestamp" not in metadata
@@ -179,19 +203,15 @@ class Invariants:
     # Writes of status.
 
     def _before_status(self, writer: str, old: Body, new: Body) -> None:
-        try:
+        with self.checking(new["metadata"]["name"]):
             self._check_status(writer, old, new)
-        except Exception as error:
-            # Otherwise, the operator would treat it as an error of the API server.
-            self.violate("an invariant cannot be checked", new["metadata"]["name"], f"{type(error).__name__}: {error}")
-            raise
 
     def _check_status(self, writer: str, old: Body, new: Body) -> None:
         metadata, now = new["metadata"], self._simulation.now
         record = self._records[metadata["uid"]]
         before, after = status_of(old), new["status"]
         self._counts["writes"] += 1
-        self._simulation.trace(writer, "writes status of", record.name, _differences(before, after))
+        self._simulation.trace(writer, "writes status of", record.name, differences(before, after))
         lost = not isinstance(before.get("schedule"), str) or not isinstance(before.get("claimedSlots"), list)
         if parse_time(before.get("scheduleSince")) is None and (lost or not record.noticed):
             annotations = metadata["annotations"]
@@ -211,6 +231,8 @@ class Invariants:
             self.violate("a write outside status", record.name, "spec")
         if {**metadata, "resourceVersion": ""} != {**old["metadata"], "resourceVersion": ""}:
             self.violate("a write outside status", record.name, "metadata")
+        if ignored := Exporter.from_object(new).ignored:
+            self.violate("a write keeps invalid values", record.name, ", ".join(ignored))
         for outcome in unforeseen(before, after):
             self.violate("an outcome whose counter has no zero", record.name, outcome)
 
@@ -264,6 +286,7 @@ class Invariants:
     def _active(
         self, record: Record, old: Body, before: dict[str, Any] | None, after: dict[str, Any] | None, now: float
     ) -> None:
+        record.journal = after
         if after is None:
             if record.active is not None:
                 record.active, record.rested = None, now
@@ -318,32 +341,3 @@ class Invariants:
         """Check what must hold at the end of the world."""
         if not self._simulation.loop.stopped:
             Ending(self._simulation, self, self._records, self._counts).check(faults_over)
-
-
-def _zone(status: dict[str, Any]) -> str:
-    """The time zone of a schedule that names none."""
-    name = status.get("timeZone")
-    return name if isinstance(name, str) and name in ZONES else "UTC"
-
-
-def _differences(before: dict[str, Any], after: dict[str, Any]) -> str:
-    """A short description of what a write changes."""
-    parts = []
-    for name in sorted({*before, *after}):
-        old, new = before.get(name), after.get(name)
-        if old == new:
-            continue
-        if name == "conditions":
-            parts.append("conditions")
-        elif name == "activeRun":
-            parts.append(
-                f"activeRun={new['id'][:6]} {new['step']} attempt {new.get('attempt', 1)}" if new else "activeRun=-"
-            )
-        elif name == "history":
-            added = new and (not old or not isinstance(old, list) or new[0] != old[0])
-            parts.append(f"history[0]={summary(new[0])}" if added else "history")
-        elif name == "lastTest":
-            parts.append(f"lastTest={summary(new)}" if new else "lastTest=-")
-        else:
-            parts.append(f"{name}={new}")
-    return ", ".join(parts)

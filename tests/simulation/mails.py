@@ -12,7 +12,7 @@ from qualtrics_exporter.schedule import slots_between
 
 from .clock import true_time
 from .misleading import MisleadingReply
-from .records import Excuses, Record, status_of
+from .records import Excuses, Record
 from .tenants import QUERY_TEXT, People, body_of, document
 from .world import HOUR, parsed
 
@@ -146,12 +146,13 @@ class MailChecks:
     def _distribution(self, host: str) -> None:
         brand = next(brand for brand in self._simulation.brands if brand.host == host)
         sent = brand.recorder.distributions
-        for distribution in sent[self._checked[host] :]:
+        while self._checked[host] < len(sent):
+            distribution = sent[self._checked[host]]
+            self._checked[host] += 1  # first: a check that fails with an exception is not repeated
             if batch := brand.recorder.batches.get(distribution.batch_id or ""):
                 self._check_distribution(batch, distribution)
             else:  # Qualtrics returned the id of a batch that does not exist: nobody is mailed
                 self._counts["distributions to no batch"] += 1
-        self._checked[host] = len(sent)
 
     def _check_distribution(self, batch: Any, sent: Any) -> None:
         self._counts["distributions"] += 1
@@ -202,10 +203,8 @@ class MailChecks:
         return None, ""
 
     def _check_people(self, record: Record, run_id: str, what: Any, batch: Any) -> None:
-        body = self._simulation.server.exporters.get((record.namespace, record.name))
-        active = status_of(body).get("activeRun")
-        run = active if isinstance(active, dict) else {}
-        spec = record.specs.get(run.get("generation", 0)) if run.get("id") == run_id else None
+        run = record.journal if record.journal and record.journal["id"] == run_id else {}
+        spec = record.specs.get(run.get("generation", 0))
         addresses = {address.lower() for address in batch.addresses}
         states = [people for states in self._imports[batch.id] for people in states]
         fitting = [people for people in states if addresses <= people.addresses]

@@ -73,6 +73,8 @@ class Record:
     """Test tokens that were set together with `Deliver` at some time."""
     active: tuple[str, float] | None = None
     """The id of the run in progress, and its start."""
+    journal: dict[str, Any] | None = None
+    """`activeRun` as the operator wrote it last. The object may have another one, if a tool damaged its status."""
     rested: float = 0.0
     """When the last run ended."""
     writes: dict[str, list[float]] = field(default_factory=dict)
@@ -206,3 +208,26 @@ def summary(entry: dict[str, Any]) -> str:
     """A short description of an entry."""
     when = entry.get("scheduledTime", "a request")
     return f"{entry['result']} {entry['reason']} for {when} ended {entry['completionTime']}"
+
+
+def differences(before: dict[str, Any], after: dict[str, Any]) -> str:
+    """A short description of what a write changes."""
+    parts = []
+    for name in sorted({*before, *after}):
+        old, new = before.get(name), after.get(name)
+        if old == new:
+            continue
+        if name == "conditions":
+            parts.append("conditions")
+        elif name == "activeRun":
+            parts.append(
+                f"activeRun={new['id'][:6]} {new['step']} attempt {new.get('attempt', 1)}" if new else "activeRun=-"
+            )
+        elif name == "history":
+            added = new and (not old or not isinstance(old, list) or new[0] != old[0])
+            parts.append(f"history[0]={summary(new[0])}" if added else "history")
+        elif name == "lastTest":
+            parts.append(f"lastTest={summary(new)}" if new else "lastTest=-")
+        else:
+            parts.append(f"{name}={new}")
+    return ", ".join(parts)

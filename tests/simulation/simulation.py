@@ -58,7 +58,7 @@ class Simulation:
         seed = plan_.seed
         self.faults = Faults(plan_.enabled, Random(f"api {seed}"), Random(f"remote {seed}"), rate=plan_.rate)
         self.invariants = Invariants(self)
-        self.network = Network(self.loop, self.faults, self.invariants.mails.remote_effect, self.trace)
+        self.network = Network(self.loop, self.faults, self.invariants.remote_effect, self.trace)
         clock = WorldClock(self.loop.time)
         self.instances: list[Instance] = []
         self.brands: list[QualtricsBrand] = []

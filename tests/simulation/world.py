@@ -103,6 +103,12 @@ def schedule(random: Random) -> dict[str, Any]:
     return chosen
 
 
+def default_zone(status: dict[str, Any]) -> str:
+    """The time zone of a schedule that names none."""
+    name = status.get("timeZone")
+    return name if isinstance(name, str) and name in ZONES else "UTC"
+
+
 def parsed(written: dict[str, Any], default: str = "UTC") -> Schedule:
     """The schedule that a spec describes."""
     return Schedule(

@@ -40,6 +40,10 @@ Time and waiting:
     waiting.py                  waits for other processes
     work.py                     counts function calls
 
+Processes:
+
+    guarded.py                  servers that end with the test process, also if it is killed
+
 Other modules:
 
     demo.py                     `make demo`

@@ -136,8 +136,9 @@ def visit(browser: Browser, url: str, size: tuple[int, int] = DESKTOP, *, dark: 
                 seen.errors.append(message.text)
 
         def on_failure(request: Request) -> None:
-            # A page that is left ends the requests of its script.
-            if request.resource_type not in ("eventsource", "fetch") or "ERR_ABORTED" not in (request.failure or ""):
+            # A page that is left ends the requests of its script, and those for its images.
+            of_page = request.resource_type in ("eventsource", "fetch", "image")
+            if not of_page or "ERR_ABORTED" not in (request.failure or ""):
                 seen.errors.append(f"{request.url}: {request.failure}")
 
         seen.page.on("request", lambda request: seen.requested.append(request.url))

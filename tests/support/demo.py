@@ -7,24 +7,27 @@ annotation, and prints what a user sees. Then it ends and leaves nothing running
 
 import argparse
 import json
+import os
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from hack import plain_yaml
 from hack.api_calls import ApiCallError
 from hack.build import BuildError
 from hack.files import ROOT
+from hack.programs import installed
 from qualtrics_exporter.clock import SystemClock
 from tests.support.applied_exporter import AppliedExporter
 from tests.support.controlplane import ControlPlane, ControlPlaneError, Rule
 from tests.support.operator import Operator
 from tests.support.sandbox import SandboxThread
-from tests.support.waiting import HANG, eventually
+from tests.support.waiting import HANG, HANG_SECONDS, eventually
 
 NAMESPACE = "dex"
 SAMPLE = ROOT / "samples" / "teams-rollout.yaml"
@@ -119,8 +122,23 @@ def keep_running(cluster: ControlPlane, sandbox: SandboxThread) -> None:
     show(f"kubectl -n {NAMESPACE} get qex -w")
     show(f"kubectl -n {NAMESPACE} annotate --overwrite qex/teams-rollout {RUN_NOW}=$(date +%s)")
     show(f"The outbox: {sandbox.outbox_url}")
-    show("Ctrl-C ends everything.")
-    threading.Event().wait()
+    show("kubectl qex dashboard")
+    with console(cluster):
+        show("Ctrl-C ends everything.")
+        threading.Event().wait()
+
+
+@contextmanager
+def console(cluster: ControlPlane) -> Iterator[None]:
+    """Run `kubectl qex dashboard` in this terminal. It prints its address, and another one for each Enter."""
+    programs = os.pathsep.join([str(installed("kubectl").parent), str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": programs, "KUBECONFIG": str(cluster.kubeconfig)}
+    process = subprocess.Popen(["kubectl", "qex", "dashboard", "--no-browser"], env=environment)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(HANG_SECONDS)
 
 
 def step(title: str) -> None:

@@ -21,6 +21,7 @@ from hack.helm import Helm
 from hack.node.node import Node
 from hack.programs import installed
 from qualtrics_exporter.sandbox import Account
+from tests.support import guarded
 from tests.support.applied_exporter import AppliedExporter, changed
 from tests.support.waiting import HANG, HANG_SECONDS
 
@@ -56,7 +57,7 @@ class SandboxPod:
         self._node.apply(*self._objects())
         self._node.kubectl("rollout", "status", f"deployment/{SANDBOX}", "--namespace", REMOTE, f"--timeout={HANG}")
         command = [str(installed("kubectl")), "port-forward", f"service/{SANDBOX}", ":qualtrics", "--namespace", REMOTE]
-        self._forward = subprocess.Popen(
+        self._forward = guarded.start(
             [*command, "--kubeconfig", str(self._node.kubeconfig)],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -72,6 +73,7 @@ class SandboxPod:
         if self._forward:
             self._forward.terminate()
             self._forward.communicate()
+            guarded.ended(self._forward)
 
     @property
     def authority(self) -> str:

@@ -61,7 +61,7 @@ def keep_running(node: Node, installation: Installation) -> None:
     show(f"kubectl -n {NAMESPACE} annotate --overwrite qex/{EXPORTER} {RUN_NOW}=$(date +%s)")
     show("  (Qualtrics accepts the same survey to the same people, but sends no mail. So does the sandbox.)")
     show(f"{build()} helm list --all-namespaces")
-    show(f"curl --insecure {installation.sandbox.outbox}")
+    show(f"curl --insecure {installation.sandbox.outbox}.json")
     show("Ctrl-C ends everything.")
     node.wait()
 

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from hack.files import ROOT
+from tests.support import guarded
 from tests.support.forking import Forked, fork
 from tests.support.waiting import HANG_SECONDS, eventually
 
@@ -107,9 +108,7 @@ class Operator:
             self._process = fork("tests.support.operator", arguments, environment, self._output, ROOT)
         else:
             command = [sys.executable, "-m", __name__, *arguments]
-            self._process = subprocess.Popen(
-                command, env=environment, stdout=self._output, stderr=self._output, cwd=ROOT
-            )
+            self._process = guarded.start(command, env=environment, stdout=self._output, stderr=self._output, cwd=ROOT)
         self._address_file = address_file
         if ready:
             self.serves()
@@ -136,6 +135,8 @@ class Operator:
         assert self._process
         assert self._output
         code = self._process.wait(timeout)
+        if isinstance(self._process, subprocess.Popen):
+            guarded.ended(self._process)
         self._output.close()
         return code
 

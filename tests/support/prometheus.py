@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from hack import debian
+from tests.support import guarded
 from tests.support.waiting import HANG_SECONDS, eventually
 
 PACKAGES = ("prometheus", "prometheus-alertmanager")
@@ -77,7 +78,7 @@ class Server:
 
     def __enter__(self) -> Self:
         with self._log.open("wb") as output:
-            self._process = subprocess.Popen(self.command(), stdout=output, stderr=output, cwd=root())
+            self._process = guarded.start(self.command(), stdout=output, stderr=output, cwd=root())
         try:
             self.url = f"http://{eventually(self._address, 'the server listens')}"
             eventually(self._ready, "the server is ready")
@@ -90,6 +91,7 @@ class Server:
         assert self._process
         self._process.kill()
         self._process.wait()
+        guarded.ended(self._process)
 
     def get(self, path: str, **parameters: str) -> Any:
         """Return the JSON of a GET request."""

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from hack import debian
+from tests.support import guarded
 from tests.support.waiting import eventually
 
 PACKAGE = "tinyproxy-bin"
@@ -68,7 +69,7 @@ class TinyProxy:
             CONFIGURATION.format(port=self.port, log=log, folder=self._folder) + self._auth + self._more
         )
         with (self._folder / "output").open("wb") as output:
-            self._process = subprocess.Popen([program(), "-d", "-c", settings], stdout=output, stderr=output)
+            self._process = guarded.start([program(), "-d", "-c", settings], stdout=output, stderr=output)
         eventually(self._listens, "the proxy accepts connections")
         return self
 
@@ -76,6 +77,7 @@ class TinyProxy:
         assert self._process
         self._process.kill()
         self._process.wait()
+        guarded.ended(self._process)
 
     def _listens(self) -> bool:
         assert self._process

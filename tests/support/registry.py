@@ -8,6 +8,7 @@ from typing import Self
 
 from hack.node.node import Node
 from hack.release import programs
+from tests.support import guarded
 from tests.support.waiting import eventually
 
 
@@ -38,7 +39,7 @@ class LocalRegistry:
         if self._node:
             command = [*self._node.network_command, *command]
         with self._log.open("wb") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+            self._process = guarded.start(command, stdout=log, stderr=log)
         eventually(self._listens, "the registry serves")
         return self
 
@@ -46,6 +47,7 @@ class LocalRegistry:
         assert self._process
         self._process.kill()
         self._process.wait()
+        guarded.ended(self._process)
 
     def _listens(self) -> bool:
         assert self._process

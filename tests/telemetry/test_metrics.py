@@ -213,7 +213,8 @@ def test_page_of_metrics_has_each_metric_of_the_table_once() -> None:
     table = [*metric_definitions.EXPORTER_METRICS, *metric_definitions.OPERATOR_METRICS]
     assert sorted(d.name for d in table) == sorted({d.name for d in found})
     for definition in table:
-        (line,) = [line for line in metrics_page.metrics().splitlines() if line.startswith(f"| `{definition.name}` |")]
+        start = f"| [`{definition.name}`](metrics/{definition.name}.md) |"
+        (line,) = [line for line in metrics_page.metrics().splitlines() if line.startswith(start)]
         assert f"| {definition.type} |" in line
         assert all(f"`{label}`" in line for label in definition.labels)
         assert definition.text in line

@@ -6,7 +6,9 @@ Importing all of them takes seconds. So this module has what `--help` shows of e
     run         demo                       commands that do an export: without_cluster, manifests, progress, report
     validate                               finds mistakes in manifests: manifest_findings, findings_report, cut_values
     located     scalars  yaml_errors       YAML with the position of each value
+    written_yaml                           writes YAML
     qex/                                   `kubectl qex`, a program of its own
+    console/                               the pages of `kubectl qex dashboard` and of `demo --dashboard`
     flags       local_setup  streams       shared flags, checks of this machine, standard output and standard error
     lazy_group                             imports a command when it is called
 

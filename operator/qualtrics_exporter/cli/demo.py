@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
+from qualtrics_exporter.cli.flags import flag
 from qualtrics_exporter.cli.local_setup import check_tls, temporary_folder
 from qualtrics_exporter.cli.manifests import Secrets
 from qualtrics_exporter.cli.report import report
 from qualtrics_exporter.cli.sandbox import secrets
 from qualtrics_exporter.cli.without_cluster import Export
+from qualtrics_exporter.cli.written_yaml import to_yaml
 from qualtrics_exporter.clock import SystemClock
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.names import GROUP, KIND, VERSION
@@ -23,6 +24,7 @@ from qualtrics_exporter.telemetry import logs
 
 NEXT = """
 What next:
+    qualtrics-exporter demo --dashboard   the same exporter on a page in your browser
     qualtrics-exporter sandbox            serve the same Nexthink and Qualtrics, to try your own exporters
     qualtrics-exporter run --help         how to run an export without a cluster
     qualtrics-exporter controller --help  how to run the operator
@@ -30,18 +32,35 @@ What next:
 
 
 @click.command()
-def demo() -> None:
+@flag("--dashboard", is_flag=True, help="Show the exporter on a page of this machine, until Ctrl-C.")
+@flag(
+    "--dashboard-port",
+    "--port",
+    "port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help="Port of the page.  [default: any free port]",
+)
+@flag("--no-browser", is_flag=True, help="Only print the address of the page.")
+def demo(*, dashboard: bool, port: int | None, no_browser: bool) -> None:
     """Run a complete example locally, in about ten seconds.
 
     A sandbox in this process serves Nexthink and Qualtrics. The demo runs one export against them, and its outbox shows
     who got an e-mail. It sends no real e-mail, keeps no files, and needs no cluster.
+
+    With --dashboard, you run the export yourself, on the page that `kubectl qex dashboard` shows for a cluster.
     """
+    if not dashboard and (port is not None or no_browser):
+        raise click.UsageError("Use --port and --no-browser with --dashboard.")
     logs.configure("console", "warning")
     check_tls()
     account = Account.default()
     manifest = exporter_manifest(account)
+    if dashboard:
+        asyncio.run(_dashboard(account, manifest, port=port or 0, browser=not no_browser))
+        return
     click.echo("An exporter, as you would apply it to a cluster:\n")
-    click.echo(_indented(_yaml(manifest)))
+    click.echo(_indented(to_yaml(manifest).rstrip()))
     rows = [str(address or "(none)") for (address,) in account.queries[account.query_id].stream()]
     click.echo(f"\nIts query returns {len(rows)} rows:\n\n{_indented(', '.join(rows))}\n")
     entry, sent = asyncio.run(_export(account, manifest))
@@ -82,6 +101,21 @@ async def _export(account: Account, manifest: dict[str, Any]) -> tuple[HistoryEn
             return (await export.done(SystemClock())).entry, served.recorder.distributions
 
 
+async def _dashboard(account: Account, manifest: dict[str, Any], *, port: int, browser: bool) -> None:
+    # Imported here, so that the demo without a page starts faster.
+    from qualtrics_exporter.cli.console.demo import Demo
+    from qualtrics_exporter.cli.console.demo_operator import operating
+    from qualtrics_exporter.cli.qex.dashboard import show_until, stop_signal
+
+    stop, clock = stop_signal(), SystemClock()
+    account.delivery_seconds = 0  # the figures of a run are there as soon as it ends
+    with temporary_folder() as folder:
+        async with Sandbox(account) as served:
+            source = Demo(manifest, clock, outbox=served.outbox_url)
+            async with operating(source, secrets(served), Path(folder) / "journal.json", clock):
+                await show_until(stop, source, clock, port=port, browser=browser)
+
+
 def _outbox(distributions: list[SentDistribution]) -> str:
     return "\n".join(line for sent in distributions for line in _lines(sent)) or "empty"
 
@@ -93,20 +127,6 @@ def _lines(sent: SentDistribution) -> Iterator[str]:
     yield f"  Subject: {sent.subject}"
     for address in sent.recipients:
         yield f"  To:      {address}"
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes text of several lines as a block."""
-
-
-_Dumper.add_representer(
-    str,
-    lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None),
-)
-
-
-def _yaml(document: dict[str, Any]) -> str:
-    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=100).rstrip()
 
 
 def _indented(text: str) -> str:

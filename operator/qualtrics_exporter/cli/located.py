@@ -313,3 +313,6 @@ _AsKubectl.add_constructor("tag:yaml.org,2002:float", _number)
 _AsKubectl.add_constructor("tag:yaml.org,2002:bool", _truth)
 _AsKubectl.add_constructor("tag:yaml.org,2002:timestamp", _text)
 _AsKubectl.add_constructor(None, _text)  # an unknown tag
+
+PLAIN_SCALARS = _AsKubectl.yaml_implicit_resolvers
+"""Patterns of the plain scalars that kubectl does not read as text, by their first character."""

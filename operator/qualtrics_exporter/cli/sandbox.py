@@ -49,9 +49,10 @@ def sandbox(
 ) -> None:
     """Serve a local Nexthink and Qualtrics to try exporters with.
 
-    Both are as strict as the real services, as far as these are known. No e-mail leaves the machine: the outbox shows
-    every distribution with its recipients. The command prints matching Secrets to standard output as YAML, and
-    everything else to standard error. SIGINT and SIGTERM stop it. It does not keep its state.
+    Both are as strict as the real services, as far as these are known. No e-mail leaves the machine: the outbox, a page
+    for your browser, shows every distribution with its recipients, and injects faults. The command prints matching
+    Secrets to standard output as YAML, and everything else to standard error. SIGINT and SIGTERM stop it. It does not
+    keep its state.
 
     \b
     Examples:

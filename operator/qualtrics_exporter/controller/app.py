@@ -243,6 +243,7 @@ def build(
         targets.forget(key)
         metrics.forget(*key)
         memories.forget(key)
+        store.entry_log.forget(key)
 
     queue = WorkQueue(
         reconciler.reconcile,

@@ -1,4 +1,4 @@
-"""Responses of aiohttp: pages and assets with headers for security, and checks of Host and Origin.
+"""Responses of aiohttp: pages and assets with headers for security, checks of Host and Origin, the reader's time zone.
 
 The servers listen on loopback. A web page of another site that is open in the same browser could send requests there,
 so each request must name the server itself as its host, and a request of a page must come from a page of this server
@@ -8,6 +8,7 @@ so each request must name the server itself as its host, and a request of a page
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
+from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
@@ -58,11 +59,20 @@ def _assets() -> Mapping[str, bytes]:
 
 def foreign(request: web.Request, host: str) -> str | None:
     """Why the request may come from a page of another site; None if it does not. `host` is host and port."""
+    own = f"{request.scheme}://{host}"
     if request.headers.getall("Host", []) != [host]:
-        return f"This page has the address http://{host}/ only."
+        return f"This page has the address {own}/ only."
     origins = request.headers.getall("Origin", [])
-    if origins not in ([], [f"http://{host}"]) or (request.method not in SAFE_METHODS and not origins):
+    if origins not in ([], [own]) or (request.method not in SAFE_METHODS and not origins):
         return "The request comes from the page of another site."
     if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
         return "The request comes from the page of another site."
     return None
+
+
+def zone_of(request: web.Request) -> ZoneInfo | None:
+    """The time zone of the reader, from the cookie of `page.js`. None if there is no such zone."""
+    try:
+        return ZoneInfo(request.cookies.get("zone", ""))
+    except (KeyError, ValueError, OSError):  # missing or unknown, a path, a folder
+        return None

@@ -6,7 +6,6 @@ only the invalid value is left out: an optional field is absent, a list lacks th
 required field is absent as a whole.
 """
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +16,11 @@ from qualtrics_exporter.resource.status import Status
 
 _ROUNDS = 12
 """Maximum number of validations. Each one removes all invalid values that it finds, and the status is not deep."""
+
+_LEVELS = 12
+"""How deep a status is copied before values are removed from it. No field of `Status` is that deep, but a value in its
+place can have any depth, and a complete copy of it would need too much stack.
+"""
 
 Path = tuple[int | str, ...]
 
@@ -33,7 +37,7 @@ def read_status(raw: Any) -> tuple[Status, tuple[str, ...]]:
         except ValidationError as error:
             details = error.errors(include_url=False, include_context=True, include_input=False)
         if number == 0:
-            rest = copy.deepcopy(dict(rest))
+            rest = _copied(rest, _LEVELS)
         for path, length in _removals(details):
             if length is None:  # a list that is too long keeps its newest items
                 ignored.add(".".join(["status", *(part for part in path if isinstance(part, str))]))
@@ -52,6 +56,14 @@ def _removals(details: list[ErrorDetails]) -> list[tuple[Path, int | None]]:
             # If a required field is missing, its object is removed.
             found[path[:-1] if detail["type"] == "missing" else path] = None
     return sorted(found.items(), key=lambda item: [_order(part) for part in item[0]], reverse=True)
+
+
+def _copied(value: Any, levels: int) -> Any:
+    if levels and isinstance(value, Mapping):
+        return {name: _copied(part, levels - 1) for name, part in value.items()}
+    if levels and isinstance(value, list):
+        return [_copied(part, levels - 1) for part in value]
+    return value
 
 
 def _order(part: int | str) -> tuple[bool, int, str]:

@@ -32,7 +32,11 @@ distributions.py    Qualtrics: sends, and the list of distributions
 qualtrics_state.py  Qualtrics: contacts, batches, imports and mails, without HTTP
 qualtrics_json.py   Qualtrics: strict request bodies, and the envelope of replies
 outbox.py           the outbox: each distribution and its recipients
-control.py          `/_sandbox/`: the outbox, and control by tests
+control.py          `/_sandbox/`: the pages, and control by tests
+page_routes.py      the pages, from `templates/`: outbox, faults, limits, queries
+fault_forms.py      the forms and descriptions of faults
+setting_forms.py    the form of limits and settings
+changes.py          a stream of changes, for pages that update themselves
 """
 
 from qualtrics_exporter.sandbox.account import Account, Credential, Directory, MailingList, Message, Query, Survey

@@ -3,7 +3,7 @@
 Unknown facts (Nexthink §1, Qualtrics §2, §3 and §5) are fields with a default, so that tests can try each possibility.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -14,6 +14,16 @@ from qualtrics_exporter.sandbox.samples import SAMPLES, TEAMS_ROLLOUT
 Rows = Sequence[Sequence[object]] | Callable[[], Iterable[Sequence[object]]]
 
 EMAIL = "user.ad.email_address"
+
+
+class GeneratedPeople:
+    """Rows with user000001@example.com and so on. They are never all in memory."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __call__(self) -> Iterator[Sequence[object]]:
+        return ([f"user{n:06d}@example.com"] for n in range(1, self.count + 1))
 
 
 @dataclass
@@ -41,8 +51,17 @@ class Query:
 
     @classmethod
     def generated(cls, query_id: str, count: int) -> "Query":
-        """A query that returns `count` people: user000001@example.com and so on. They are never all in memory."""
-        return cls(query_id, [EMAIL], lambda: ([f"user{n:06d}@example.com"] for n in range(1, count + 1)))
+        """A query that returns `count` people."""
+        return cls(query_id, [EMAIL], GeneratedPeople(count))
+
+    def size(self) -> tuple[int, int] | None:
+        """The numbers of rows and of different people. None if the rows are known only when it is executed."""
+        if isinstance(self.rows, GeneratedPeople):
+            return self.rows.count, self.rows.count
+        if callable(self.rows):
+            return None
+        people = {cell.lower() for row in self.rows for cell in row if isinstance(cell, str) and "@" in cell}
+        return len(self.rows), len(people)
 
     def stream(self) -> Iterable[Sequence[object]]:
         """The rows, as an iterable."""

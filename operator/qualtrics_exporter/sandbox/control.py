@@ -1,7 +1,7 @@
-"""`/_sandbox/`: the outbox, and control of a sandbox that runs in another process.
+"""`/_sandbox/`: the pages, and control of a sandbox that runs in another process.
 
 The routes accept only requests from the same machine, for a local host name. So neither another machine nor a web page
-in a browser can control the sandbox. The routes are not part of the API of a vendor: they bypass the middleware, so
+of another site can control the sandbox. The routes are not part of the API of a vendor: they bypass the middleware, so
 they get no faults and are not recorded.
 """
 
@@ -15,15 +15,16 @@ from typing import Any
 from aiohttp import web
 
 from qualtrics_exporter.sandbox import outbox
+from qualtrics_exporter.sandbox.page_routes import PageRoutes
 from qualtrics_exporter.sandbox.services import Services
 from qualtrics_exporter.sandbox.settings import apply_settings, query_from, show_settings
 
-Handler = Callable[[web.Request], Awaitable[web.Response]]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 MAX_WAIT = 300.0
 
 HELP = """\
-GET    /_sandbox/outbox             the outbox as a page
+GET    /_sandbox/outbox             the outbox as a page, with links to the other pages
 GET    /_sandbox/outbox.json        the outbox as JSON
 GET    /_sandbox/record.json        the recorded requests, batches, distributions and mails
 DELETE /_sandbox/record             delete the recorded requests
@@ -48,12 +49,12 @@ class Control:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._pages = PageRoutes(services)
 
     def mount(self, app: web.Application) -> None:
         routes: list[tuple[str, str, Handler]] = [
             ("GET", "", self.help),
             ("GET", "/", self.help),
-            ("GET", "/outbox", self.outbox),
             ("GET", "/outbox.json", self.outbox_json),
             ("GET", "/record.json", self.record),
             ("DELETE", "/record", self.clear_record),
@@ -71,17 +72,27 @@ class Control:
             ("DELETE", "/tokens", self.revoke_tokens),
         ]
         for method, path, handler in routes:
+            app.router.add_route(method, "/_sandbox" + path, _local_only(self._checked(handler)))
+        for method, path, handler in self._pages.routes():
             app.router.add_route(method, "/_sandbox" + path, _local_only(handler))
+        app.on_shutdown.append(self._pages.close)
+
+    def _checked(self, handler: Handler) -> Handler:
+        """Refuse invalid requests with a 400. Let the pages show what other requests change."""
+
+        async def checked(request: web.Request) -> web.StreamResponse:
+            try:
+                response = await handler(request)
+            except (ValueError, TypeError, KeyError, binascii.Error) as error:
+                return web.json_response({"error": str(error)}, status=400)
+            if request.method != "GET":
+                self._services.changed.notify_all()
+            return response
+
+        return checked
 
     async def help(self, request: web.Request) -> web.Response:
         return web.Response(text=HELP)
-
-    async def outbox(self, request: web.Request) -> web.Response:
-        headers = {
-            "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
-            "Cache-Control": "no-store",
-        }
-        return web.Response(text=outbox.page(self._services.recorder), content_type="text/html", headers=headers)
 
     async def outbox_json(self, request: web.Request) -> web.Response:
         return web.json_response([outbox.as_json(sent) for sent in self._services.recorder.distributions])
@@ -157,15 +168,12 @@ class Control:
 
 
 def _local_only(handler: Handler) -> Handler:
-    """Refuse requests from other machines with a 403, and invalid requests with a 400."""
+    """Refuse requests from other machines with a 403."""
 
-    async def guarded(request: web.Request) -> web.Response:
+    async def guarded(request: web.Request) -> web.StreamResponse:
         if not _is_local(request.remote) or not _is_local(request.url.host):
             return web.Response(status=403, text="You can control the sandbox only from the machine that it runs on.\n")
-        try:
-            return await handler(request)
-        except (ValueError, TypeError, KeyError, binascii.Error) as error:
-            return web.json_response({"error": str(error)}, status=400)
+        return await handler(request)
 
     return guarded
 

@@ -61,12 +61,17 @@ class Fault:
         return self.status is None if self.apply_effect is None else self.apply_effect
 
     @property
+    def open(self) -> bool:
+        """Whether it can still hit a request."""
+        return self.times is None or self.hits < self.times
+
+    @property
     def alters_reply(self) -> bool:
         return self.status is not None or self.body is not None or self.endless or bool(self.headers)
 
     def applies_to(self, operation: str) -> bool:
         """Whether this request gets the fault. Counts the request as skipped or as hit."""
-        if not fnmatchcase(operation, self.operation) or (self.times is not None and self.hits >= self.times):
+        if not fnmatchcase(operation, self.operation) or not self.open:
             return False
         if self.passed < self.after:
             self.passed += 1
@@ -84,16 +89,17 @@ class _HeldRequest:
 class Faults:
     """The active faults, and the requests that are held."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, changed: ConditionVariable | None = None) -> None:
         self._clock = clock
         self._faults: list[Fault] = []
         self._held: list[_HeldRequest] = []
-        self._changed = ConditionVariable()
+        self._changed = changed or ConditionVariable()
 
     def add(self, operation: str, **settings: Any) -> Fault:
         """Add a fault. The arguments are the fields of `Fault`. A request gets the first fault that applies to it."""
         fault = Fault(operation=operation, **settings)
         self._faults.append(fault)
+        self._changed.notify_all()
         return fault
 
     def clear(self) -> None:
@@ -101,13 +107,21 @@ class Faults:
         self._faults.clear()
         self.release()
 
+    def added(self) -> list[Fault]:
+        """The faults that were added since they were last cleared, also those that can hit no more requests."""
+        return list(self._faults)
+
     def open(self) -> list[Fault]:
         """The faults that can still hit a request."""
-        return [fault for fault in self._faults if fault.times is None or fault.hits < fault.times]
+        return [fault for fault in self._faults if fault.open]
 
     def held(self, operation: str = "*") -> int:
         """How many requests are held now."""
         return sum(fnmatchcase(held.operation, operation) and held.released is None for held in self._held)
+
+    def held_operations(self) -> list[str]:
+        """The operations of the requests that are held now."""
+        return [held.operation for held in self._held if held.released is None]
 
     async def reached(self, operation: str, *, count: int = 1, timeout: float = 30) -> None:
         """Wait until that many requests of the operation are held. Raises TimeoutError otherwise."""

@@ -56,6 +56,16 @@ class Limits:
         return limits
 
 
+@dataclass(frozen=True)
+class Use:
+    """How much of a limit is used now."""
+
+    setting: str
+    """The name of the limit in `Limits`, for a limit of one endpoint followed by a dot and the endpoint."""
+    limit: int | None
+    used: int
+
+
 class SlidingWindows:
     """Counts requests in sliding windows. Requests that `enter` refuses do not count."""
 
@@ -89,6 +99,14 @@ class SlidingWindows:
         if limit is None or len(times) <= limit:
             return None
         return times[len(times) - limit - 1] + seconds - now
+
+    def used(self, name: str, seconds: float) -> int:
+        """How many requests are in the window now. Without a limit, `enter` does not count them."""
+        times = self._times[name]
+        since = self._clock.monotonic() - seconds
+        while times and times[0] <= since:
+            times.popleft()
+        return len(times)
 
     def count(self, name: str) -> None:
         """Count a request, also beyond the limit."""

@@ -18,13 +18,17 @@ from aiohttp import web
 
 from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.sandbox.account import Account, Query
-from qualtrics_exporter.sandbox.limits import JITTER, SlidingWindows, retry_after
+from qualtrics_exporter.sandbox.limits import JITTER, SlidingWindows, Use, retry_after
 from qualtrics_exporter.sandbox.middleware import Handler, Middleware, Refused, Reply
 from qualtrics_exporter.sandbox.object_store import COMPRESSIONS, ObjectStore, csv_chunks
 from qualtrics_exporter.sandbox.tokens import TokenEndpoint
 
 QUERY_ID = re.compile(r"#[a-z0-9_]{2,255}")
 PARAMETER = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
+
+SECOND = 1 - JITTER
+DAY = 86400.0
+"""The windows of the rate limits, in seconds."""
 
 
 @dataclass
@@ -128,7 +132,7 @@ class NexthinkApi:
         export = self._exports.get(request.match_info["export_id"])
         if export is None:
             return Reply(404)
-        if (wait := self._windows.exceeded("day", self._account.limits.nexthink_calls_per_day, 86400.0)) is not None:
+        if (wait := self._windows.exceeded("day", self._account.limits.nexthink_calls_per_day, DAY)) is not None:
             raise self._limited(wait)
         export.polls += 1
         if export.polls <= self._account.export_polls:
@@ -147,10 +151,20 @@ class NexthinkApi:
             raise Refused(Reply(401))
 
     def _count(self) -> None:
-        wait = self._windows.enter(("second", self._account.limits.nexthink_queries_per_second, 1 - JITTER))
+        wait = self._windows.enter(("second", self._account.limits.nexthink_queries_per_second, SECOND))
         if wait is not None:
             raise self._limited(wait)
         self._windows.count("day")
+
+    def uses(self) -> list[Use]:
+        """How much of the rate limits is used now."""
+        limits = self._account.limits
+        return [
+            Use(
+                "nexthink_queries_per_second", limits.nexthink_queries_per_second, self._windows.used("second", SECOND)
+            ),
+            Use("nexthink_calls_per_day", limits.nexthink_calls_per_day, self._windows.used("day", DAY)),
+        ]
 
     def _limited(self, wait: float) -> Refused:
         form = self._account.limits.nexthink_retry_after

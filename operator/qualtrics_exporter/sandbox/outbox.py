@@ -1,82 +1,194 @@
-"""The outbox: every distribution and its recipients, as a page and as JSON."""
+"""The outbox: every distribution and its recipients, for its page and as JSON."""
 
-from dataclasses import asdict
-from html import escape
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 
-from qualtrics_exporter.sandbox.qualtrics_json import format_time
 from qualtrics_exporter.sandbox.recorder import Recorder, SentDistribution
 
+PER_PAGE = 20
+"""How many distributions a page of the outbox has."""
+FEW_ADDRESSES = 12
+"""How many addresses of a list the outbox shows."""
 MAX_ADDRESSES = 200
-"""How many addresses of a list the page shows. The JSON has all of them."""
+"""How many addresses of a list the page of a distribution shows. The search and the JSON have all of them."""
+MAX_FOUND = 20
+"""How many addresses a search shows."""
 
-STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
-       color: #1c2430; background: #fff }
-section { border: 1px solid #cbd3de; border-radius: 6px; padding: 0 1rem 1rem; margin: 1rem 0 }
-h2 { margin-bottom: .2rem } dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem }
-dt { color: #53606f } dd { margin: 0; overflow-wrap: anywhere } ul { columns: 20rem }
-.twice { font-weight: bold; color: #a30000 }
-@media (prefers-color-scheme: dark) { body { color: #e4e8ee; background: #14181e } section { border-color: #3a4553 }
-  dt { color: #9eabbb } .twice { color: #ff8a80 } }
-"""
-
-
-def page(recorder: Recorder) -> str:
-    """The outbox as a page that reloads every few seconds and loads nothing from other hosts."""
-    total = sum(len(sent.recipients) for sent in recorder.distributions)
-    sections = "".join(_section(sent) for sent in reversed(recorder.distributions))
-    nothing = "<p>Nothing was sent yet.</p>"
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="5">'
-        '<meta name="viewport" content="width=device-width"><title>Outbox</title>'
-        f"<style>{STYLE}</style></head><body><h1>Outbox</h1>"
-        f"<p>{_count(len(recorder.distributions), 'distribution')}, {_count(total, 'mail')}. "
-        f'No mail left this machine. As <a href="outbox.json">JSON</a>.</p>{sections or nothing}</body></html>'
-    )
+LISTS = {
+    "recipients": ("Mailed", "Qualtrics sent the mail."),
+    "bounced": ("Bounced", "The mail was sent and came back."),
+    "blocked": ("Blocked", "No mail: they got the same survey, message and subject a short time before."),
+    "skipped": ("Skipped", "No mail: they opted out."),
+    "failed": (
+        "Failed",
+        "No mail: the survey is not active, or the message or the domain of the sender is unknown.",
+    ),
+}
+"""The lists of a distribution, with their names and meanings."""
 
 
-def _section(sent: SentDistribution) -> str:
-    header = sent.request["header"]
-    facts = {
-        "Id": sent.id,
-        "From": f"{header['fromName']} <{header['fromEmail']}>",
-        "Reply to": header.get("replyToEmail", ""),
-        "Survey": sent.survey_id,
-        "Message": f"{sent.message_id} of {sent.library_id}",
-        "To": sent.batch_id or sent.contact_id or sent.mailing_list_id or sent.sample_id or "",
-        "Run": ", ".join(sent.run_ids),
-        "Send date": format_time(sent.send_date),
-        "Created": format_time(sent.created),
-    }
-    rows = "".join(f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in facts.items() if value)
-    lists = {
-        "Mailed": sent.recipients,
-        "Bounced": sent.bounced,
-        "Blocked as duplicates": sent.blocked,
-        "Skipped": sent.skipped,
-        "Failed": sent.failed,
-    }
-    if not sent.mailed:
-        people = "<p>Waiting for its send date.</p>"
-    else:
-        people = "".join(_addresses(name, listed) for name, listed in lists.items() if listed or name == "Mailed")
-    return f"<section><h2>{escape(sent.subject)}</h2><dl>{rows}</dl>{people}</section>"
+@dataclass(frozen=True)
+class Person:
+    """An address in a list. `mails`: how many mails it got in the same run; `times`: how often it is in the list."""
+
+    address: str
+    times: int
+    mails: int
 
 
-def _addresses(name: str, addresses: list[str]) -> str:
-    seen: set[str] = set()
-    items = []
-    for address in addresses[:MAX_ADDRESSES]:
-        repeated = ' class="twice"' if address.lower() in seen else ""
-        seen.add(address.lower())
-        items.append(f"<li{repeated}>{escape(address)}</li>")
-    more = f"<p>… and {len(addresses) - MAX_ADDRESSES} more</p>" if len(addresses) > MAX_ADDRESSES else ""
-    return f"<h3>{name}: {len(addresses)}</h3><ul>{''.join(items)}</ul>{more}"
+@dataclass(frozen=True)
+class AddressList:
+    """A list of a distribution, with its first addresses."""
+
+    name: str
+    meaning: str
+    number: int
+    people: list[Person]
+    more: int
 
 
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}{'' if number == 1 else 's'}"
+@dataclass(frozen=True)
+class Entry:
+    """A distribution as the pages show it."""
+
+    sent: SentDistribution
+    lists: list[AddressList]
+    twice: dict[str, int]
+    """The people who got more than one mail in the run of this distribution, with their number of mails."""
+    same_run: list[str]
+    """The ids of the other distributions of the same run that mailed these people."""
+
+    @property
+    def due(self) -> datetime:
+        """When the mails are sent."""
+        return max(self.sent.created, self.sent.send_date)
+
+    @property
+    def header(self) -> Mapping[str, str]:
+        header: Mapping[str, str] = self.sent.request["header"]
+        return header
+
+
+@dataclass(frozen=True)
+class Found:
+    """An address that a search found: the distributions that have it, each with the names of its lists."""
+
+    address: str
+    mails: int
+    where: list[tuple[SentDistribution, list[str]]]
+
+
+class Outbox:
+    """What the pages show of the record. It counts the people of a distribution once, when its mails are sent."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, Counter[str]] = {}
+        self._repeated: dict[str, dict[str, int]] = {}
+
+    def page(self, recorder: Recorder, number: int) -> list[Entry]:
+        """One page of the distributions, the newest first. The first page has the number 1."""
+        newest_first = recorder.distributions[::-1]
+        wanted = newest_first[(number - 1) * PER_PAGE : number * PER_PAGE]
+        return [self.entry(recorder, sent, FEW_ADDRESSES) for sent in wanted]
+
+    def entry(self, recorder: Recorder, sent: SentDistribution, limit: int = MAX_ADDRESSES) -> Entry:
+        """A distribution, with the first addresses of each list."""
+        run = [
+            other
+            for other in recorder.distributions
+            if other is sent or not set(sent.run_ids).isdisjoint(other.run_ids)
+        ]
+        twice = {address: mails for address, mails in self._twice(run).items() if address in self._count(sent)}
+        lists = [
+            _first(name, meaning, addresses, twice if field == "recipients" else {}, limit)
+            for field, (name, meaning) in LISTS.items()
+            if (addresses := getattr(sent, field)) or field == "recipients"
+        ]
+        others = [
+            other.id for other in run if other is not sent and not twice.keys().isdisjoint(self._count(other).keys())
+        ]
+        return Entry(sent, lists, twice, others)
+
+    def mailed_twice(self, recorder: Recorder) -> int:
+        """How many people got more than one mail in the same run."""
+        runs: dict[str, list[SentDistribution]] = {}
+        for sent in recorder.distributions:
+            for run in sent.run_ids or [sent.id]:
+                runs.setdefault(run, []).append(sent)
+        return len({address for run in runs.values() for address in self._twice(run)})
+
+    def _twice(self, run: list[SentDistribution]) -> dict[str, int]:
+        """The people who got more than one mail from these distributions, with their number of mails."""
+        if len(run) == 1:
+            self._count(run[0])
+            return self._repeated.get(run[0].id, {})
+        mails: Counter[str] = Counter()
+        for sent in run:
+            mails.update(self._count(sent))
+        return {address: number for address, number in mails.items() if number > 1}
+
+    def _count(self, sent: SentDistribution) -> Counter[str]:
+        """How many mails each address got, in lower case."""
+        if not sent.mailed:
+            return Counter()
+        if sent.id not in self._counts:
+            counted = self._counts[sent.id] = Counter(map(str.lower, sent.recipients))
+            self._repeated[sent.id] = {address: number for address, number in counted.items() if number > 1}
+        return self._counts[sent.id]
+
+
+def _first(name: str, meaning: str, addresses: list[str], twice: Mapping[str, int], limit: int) -> AddressList:
+    """The first addresses of a list. Those that got more than one mail come first, each of them once."""
+    people: list[Person] = []
+    if twice:
+        times = Counter(map(str.lower, addresses))
+        spellings = {address.lower(): address for address in reversed(addresses)}
+        people = [Person(spellings[address], times[address], mails) for address, mails in twice.items()][:limit]
+    for address in addresses:
+        if len(people) == limit:
+            break
+        if address.lower() not in twice:
+            people.append(Person(address, 1, 1))
+    return AddressList(name, meaning, len(addresses), people, len(addresses) - sum(person.times for person in people))
+
+
+def search(recorder: Recorder, text: str) -> list[Found]:
+    """The addresses that contain the text, in the order of the alphabet. One that equals the text is the only one."""
+    wanted = text.strip().lower()
+    found: dict[str, dict[str, list[str]]] = {}
+    for sent in recorder.distributions:
+        for field, (name, _) in LISTS.items():
+            for address in getattr(sent, field):
+                if wanted in address.lower():
+                    found.setdefault(address.lower(), {}).setdefault(sent.id, []).append(name)
+    by_id = {sent.id: sent for sent in recorder.distributions}
+    addresses = [wanted] if wanted in found else sorted(found)
+    return [
+        Found(
+            address,
+            sum(names.count("Mailed") for names in found[address].values()),
+            [(by_id[id_], _with_numbers(names)) for id_, names in reversed(found[address].items())],
+        )
+        for address in addresses[: MAX_FOUND + 1]
+    ]
+
+
+def _with_numbers(names: Iterable[str]) -> list[str]:
+    return [name if number == 1 else f"{name} {number} times" for name, number in Counter(names).items()]
+
+
+def batches_with(recorder: Recorder, text: str) -> list[str]:
+    """The ids of the batches that have this address and were not sent."""
+    sent = {distribution.batch_id for distribution in recorder.distributions}
+    wanted = text.strip().lower()
+    return [
+        batch.id
+        for batch in recorder.batches.values()
+        if batch.id not in sent and any(address.lower() == wanted for address in batch.addresses)
+    ]
 
 
 def as_json(sent: SentDistribution) -> dict[str, Any]:

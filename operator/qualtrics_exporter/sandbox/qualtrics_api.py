@@ -14,13 +14,14 @@ from aiohttp import web
 
 from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.sandbox.account import Account
-from qualtrics_exporter.sandbox.limits import SlidingWindows, retry_after
+from qualtrics_exporter.sandbox.limits import SlidingWindows, Use, retry_after
 from qualtrics_exporter.sandbox.middleware import Handler, Middleware, Reply
 from qualtrics_exporter.sandbox.qualtrics_json import format_time, refusal, result, status_reply
 from qualtrics_exporter.sandbox.qualtrics_state import QualtricsState
 from qualtrics_exporter.sandbox.tokens import TokenEndpoint, covers
 
 API = "/API/v3"
+MINUTE = 60.0
 
 SCOPES = {
     "whoami": {"read:users"},
@@ -109,10 +110,22 @@ class QualtricsApi:
     def _count(self, operation: str) -> None:
         limits = self.account.limits
         own = limits.qualtrics_endpoints_per_minute.get(operation)
-        wait = self._windows.enter(("brand", limits.qualtrics_brand_per_minute, 60), (operation, own, 60))
+        wait = self._windows.enter(("brand", limits.qualtrics_brand_per_minute, MINUTE), (operation, own, MINUTE))
         if wait is not None:
             headers = retry_after(limits.qualtrics_retry_after, wait, self.clock)
             raise refusal(429, "Too many requests.", headers=headers)
+
+    def uses(self) -> list[Use]:
+        """How much of the rate limits, and of the limit of imports in progress, is used now."""
+        limits = self.account.limits
+        return [
+            Use("qualtrics_brand_per_minute", limits.qualtrics_brand_per_minute, self._windows.used("brand", MINUTE)),
+            *(
+                Use(f"qualtrics_endpoints_per_minute.{name}", limit, self._windows.used(name, MINUTE))
+                for name, limit in limits.qualtrics_endpoints_per_minute.items()
+            ),
+            Use("qualtrics_jobs", limits.qualtrics_jobs, self.state.running_imports),
+        ]
 
     def page(self, request: web.Request, elements: Sequence[Any], size: int) -> Reply:
         """One page of a list. `skipToken` is the index of its first element. `nextPage` is an absolute URL."""

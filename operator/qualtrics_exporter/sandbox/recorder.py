@@ -113,6 +113,7 @@ class Recorder:
     errors: list[str] = field(default_factory=list)
     """Tracebacks of bugs in the sandbox. Tests check that there are none."""
     changed: ConditionVariable = field(default_factory=ConditionVariable, repr=False, compare=False)
+    """Notified of each request, and of its reply."""
 
     def mails(self) -> Counter[str]:
         """The number of mails to each address, in lower case."""

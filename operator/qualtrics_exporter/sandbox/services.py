@@ -2,7 +2,9 @@
 
 from qualtrics_exporter.clock import Clock, SystemClock
 from qualtrics_exporter.sandbox.account import Account
+from qualtrics_exporter.sandbox.condition import ConditionVariable
 from qualtrics_exporter.sandbox.faults import Faults
+from qualtrics_exporter.sandbox.limits import Use
 from qualtrics_exporter.sandbox.middleware import Middleware
 from qualtrics_exporter.sandbox.nexthink_api import NexthinkApi
 from qualtrics_exporter.sandbox.object_store import ObjectStore
@@ -17,9 +19,11 @@ class Services:
     def __init__(self, account: Account | None = None, clock: Clock | None = None) -> None:
         self.account = account or Account.default()
         self.clock: Clock = clock or SystemClock()
-        self.faults = Faults(self.clock)
-        self._recorder = Recorder()
-        middleware = Middleware(self.clock, self._recorder, self.faults)
+        self.changed = ConditionVariable()
+        """Notified of each change that the pages of the sandbox show, except for those that only time makes."""
+        self.faults = Faults(self.clock, ConditionVariable(outer=self.changed))
+        self._recorder = Recorder(changed=ConditionVariable(outer=self.changed))
+        self._middleware = middleware = Middleware(self.clock, self._recorder, self.faults)
         self._qualtrics_state = QualtricsState(self.account, self.clock, self._recorder)
         self._object_store = ObjectStore(self.account, self.clock, middleware)
         self._nexthink_api = NexthinkApi(self.account, self.clock, middleware, self._object_store)
@@ -43,6 +47,16 @@ class Services:
     @property
     def outbox_url(self) -> str:
         return f"{self.qualtrics_url}/_sandbox/outbox"
+
+    @property
+    def operations(self) -> list[str]:
+        """All operations that are served."""
+        return sorted(self._middleware.operations)
+
+    def uses(self) -> list[Use]:
+        """How much of the limits is used now."""
+        self._qualtrics_state.process_due()
+        return self._nexthink_api.uses() + self._qualtrics_api.uses()
 
     def secrets(self) -> dict[str, dict[str, str]]:
         """The keys of the two credentials Secrets."""

@@ -17,13 +17,13 @@ def apply_settings(account: Account, changes: dict[str, Any]) -> None:
     """Change these settings, all of them or (ValueError) none. `limits` is an object with settings too, or "off"."""
     changes = dict(changes)
     limits = changes.pop("limits", None)
-    settings = _validated(Account, changes)
+    settings = validated(Account, changes)
     if limits == "off":
         account.limits = Limits.off()
     elif limits is not None:
         if not isinstance(limits, dict):
             raise ValueError('limits is an object of settings, or "off"')
-        for name, value in _validated(Limits, limits).items():
+        for name, value in validated(Limits, limits).items():
             setattr(account.limits, name, value)
     for name, value in settings.items():
         setattr(account, name, value)
@@ -65,9 +65,10 @@ def _types_of_settings(kind: type) -> dict[str, Any]:
     return {name: hint for name, hint in get_type_hints(kind).items() if name not in NOT_SETTINGS}
 
 
-def _validated(kind: type, changes: dict[str, Any]) -> dict[str, Any]:
+def validated(kind: type, changes: dict[str, Any]) -> dict[str, Any]:
+    """The changes with their values as a setting of `kind` has them. Raises ValueError."""
     types = _types_of_settings(kind)
-    validated = {}
+    values = {}
     for name, value in changes.items():
         if name not in types:
             raise ValueError(f"there is no setting {name!r}")
@@ -78,5 +79,5 @@ def _validated(kind: type, changes: dict[str, Any]) -> dict[str, Any]:
             raise ValueError(f"{name}: {error.errors()[0]['msg']}") from None
         if isinstance(new, int | float) and new < 0:
             raise ValueError(f"{name} must not be negative")
-        validated[name] = {one.lower() for one in new} if isinstance(new, set) else new
-    return validated
+        values[name] = {one.lower() for one in new} if isinstance(new, set) else new
+    return values

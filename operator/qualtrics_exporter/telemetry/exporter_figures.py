@@ -91,6 +91,8 @@ def figures_of(exporter: Exporter, *, ready: bool) -> Figures:
     status, spec, suspended = exporter.status, exporter.spec, exporter.suspended
     runs = [entry for entry in status.history or [] if entry.trigger != "Test"]
     newest = runs[0] if runs else None
+    # A run that failed and a request that was skipped meanwhile are written together, and the skipped one is newer.
+    ended = next((entry for entry in runs if entry.result != "Skipped"), newest)
     counts, previous = _audiences(runs)
     delivery = next((e.delivery for e in runs if e.delivery and _has_figures(e)), None)
     expiry = status.credentials_expiry
@@ -101,7 +103,7 @@ def figures_of(exporter: Exporter, *, ready: bool) -> Figures:
         _number(spec.schedule.interval().total_seconds()) if spec and not suspended else NOTHING,
         _time(status.last_successful_time),
         NOTHING if suspended else _time(status.next_schedule_time),
-        _time(status.schedule_since) if spec and not suspended and not spec.dry_run else NOTHING,
+        _time(_counted_since(status, runs)) if spec and not suspended and not spec.dry_run else NOTHING,
         _time(_last_sent(status, runs)),
         _time(newest.completion_time if newest else None),
         *_numbers(counts, STAGES),
@@ -112,7 +114,7 @@ def figures_of(exporter: Exporter, *, ready: bool) -> Figures:
     return Figures(
         uid=exporter.uid,
         values=_PACKED.pack(*values),
-        last_run=_last_run(newest.result, known_reason(newest.reason)) if newest else (),
+        last_run=_last_run(ended.result, known_reason(ended.reason)) if ended else (),
         conditions=_conditions(tuple(_distinct(status.conditions or []))),
     )
 
@@ -120,6 +122,13 @@ def figures_of(exporter: Exporter, *, ready: bool) -> Figures:
 def known_reason(reason: str) -> str:
     """The reason as a label."""
     return reason if reason in _REASONS else OTHER
+
+
+def _counted_since(status: Status, runs: Iterable[HistoryEntry]) -> datetime | None:
+    """Since when slots count. The slots of an exporter that was tried with spec.dryRun had a dry run."""
+    dry = max((entry.completion_time for entry in runs if entry.result == "DryRun"), default=None)
+    since = status.schedule_since
+    return max(since, dry) if since and dry else since
 
 
 def _audiences(runs: Iterable[HistoryEntry]) -> tuple[RecipientCounts | None, RecipientCounts | None]:

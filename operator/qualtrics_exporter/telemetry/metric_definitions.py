@@ -41,8 +41,8 @@ INTERVAL = Definition(
 COUNTED_SINCE = Definition(
     "counted_since_timestamp_seconds",
     "gauge",
-    "Since when slots count: when the exporter was first seen or resumed, or when its schedule changed. Absent while "
-    "suspended, and with spec.dryRun, because a dry run is not a success.",
+    "Since when slots count: when the exporter was first seen or resumed, when its schedule changed, or when its last "
+    "dry run ended. Absent while suspended, and with spec.dryRun, because a dry run is not a success.",
 )
 LAST_SENT = Definition(
     "last_sent_timestamp_seconds",
@@ -53,7 +53,11 @@ LAST_RUN = Definition(
     "last_run_timestamp_seconds", "gauge", "When the newest entry of a run or slot was written. Tests do not count."
 )
 LAST_RUN_INFO = Definition(
-    "last_run_info", "gauge", "1 with the result and the reason of that entry.", ("result", "reason")
+    "last_run_info",
+    "gauge",
+    "1 with the result and the reason of the newest entry that is not Skipped, or of the newest one if all are. A slot "
+    "or request that was skipped does not hide that the run before it failed. Tests do not count.",
+    ("result", "reason"),
 )
 CONDITION = Definition(
     "condition", "gauge", "1 for each condition, with its status and reason.", ("type", "status", "reason")
@@ -156,7 +160,7 @@ REMOTE_SECONDS = Definition(
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120),
 )
 EXPORTERS = Definition("exporters", "gauge", "Known exporters.")
-FAILING = Definition("failing_exporters", "gauge", "Exporters whose last reconciliation failed.")
+FAILING = Definition("failing_exporters", "gauge", "Exporters whose last reconciliation failed, 0 on a standby.")
 INTERNAL_ERRORS = Definition(
     "internal_errors_total", "counter", "Unexpected internal errors for one exporter, by component.", ("part",)
 )

@@ -395,7 +395,9 @@ async def test_only_exporter_that_is_denied_is_a_problem_of_the_operator(harness
     harness.errors = {"denied": DENIED}
     async with harness.leading():
         assert harness.queue.problem == str(DENIED)
+        assert harness.queue.failing == 1
     assert harness.queue.problem is None, "a replica that does not lead needs no permission to write"
+    assert harness.queue.failing == 0, "otherwise its former failures would be counted until it leads again"
 
 
 async def test_change_does_not_end_the_pause_after_an_unexpected_error(harness: QueueHarness) -> None:

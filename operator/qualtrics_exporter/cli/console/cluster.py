@@ -36,6 +36,8 @@ EXPIRED = 410
 class Cluster:
     """A `Source`. Without `namespace`, it has the exporters of all namespaces."""
 
+    outbox = ""
+
     def __init__(self, socket: Path, *, where: str, namespace: str | None, clock: Clock) -> None:
         self.where = where
         self.snapshot = Snapshot()

@@ -13,6 +13,7 @@ from aiohttp import web
 from qualtrics_exporter.cli.console import actions, rows
 from qualtrics_exporter.cli.console.actions import Confirmed
 from qualtrics_exporter.cli.console.exporter_page import exporter_page
+from qualtrics_exporter.cli.console.form_views import NEW, FormViews
 from qualtrics_exporter.cli.console.rows import Choice
 from qualtrics_exporter.cli.console.source import Event, Object, Source
 from qualtrics_exporter.cli.qex import requests
@@ -24,7 +25,7 @@ from qualtrics_exporter.pages import serving
 from qualtrics_exporter.pages.rendering import Pages
 from qualtrics_exporter.resource.exporter import Exporter
 
-LINKS = {"": "Exporters"}
+LINKS = {"": "Exporters", NEW: "New exporter"}
 HEARTBEAT_SECONDS = 15
 """Between two comments in the stream of changes, by which both sides notice a lost connection."""
 QUIET_SECONDS = 0.3
@@ -43,6 +44,7 @@ class Console:
         self._clock = clock
         package = "qualtrics_exporter.cli.console"
         self._pages = Pages(package, base=base, brand="Qualtrics exporters", links=LINKS, where=source.where)
+        self.form = FormViews(self._page, lambda request: _zone(request.cookies), clock)
 
     # The list.
 
@@ -85,6 +87,10 @@ class Console:
 
     async def exporter(self, request: web.Request) -> web.StreamResponse:
         return await self._exporter_page(request, await self._get(request))
+
+    async def edit(self, request: web.Request) -> web.StreamResponse:
+        """The form with this exporter."""
+        return await self.form.edit(request, await self._get(request))
 
     async def confirm_run(self, request: web.Request) -> web.StreamResponse:
         return await self._confirm(request, "run")
@@ -239,7 +245,7 @@ class Console:
 
     def refused(self, request: web.Request, why: str) -> web.StreamResponse:
         """The page for a browser that may not use the console. It has nothing of the cluster."""
-        text = f"{why} Use the address that `kubectl qex dashboard` shows in the terminal. It works once."
+        text = f"{why} Use the address that the terminal shows. It works once."
         return web.Response(status=403, text=f"{text}\n", headers=serving.HEADERS)
 
     def message(self, request: web.Request, status: int, title: str, text: str) -> web.StreamResponse:
@@ -253,7 +259,8 @@ class Console:
 
     def _page(self, request: web.Request, template: str, status: int = 200, **values: Any) -> web.Response:
         zone = _zone(request.cookies)
-        return serving.html(self._pages.render(template, now=self._clock.now(), zone=zone, **values), status)
+        shown = {"outbox": self._source.outbox, **values}
+        return serving.html(self._pages.render(template, now=self._clock.now(), zone=zone, **shown), status)
 
 
 async def _form(request: web.Request) -> Mapping[str, object]:

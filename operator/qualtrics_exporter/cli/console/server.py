@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from qualtrics_exporter.cli.console.form_views import CHECK, DOWNLOAD, NEW, OPEN
 from qualtrics_exporter.cli.console.routes import Console
 from qualtrics_exporter.cli.console.session import NotAllowed, Session
 from qualtrics_exporter.cli.console.source import Source
@@ -52,7 +53,13 @@ def _routes(console: Console) -> list[tuple[str, str, Handler]]:
         ("GET", "", console.list),
         ("GET", "changes", console.changes),
         ("GET", "assets/{name}", serving.asset),
+        ("GET", NEW, console.form.new),
+        ("POST", CHECK, console.form.check),
+        ("POST", DOWNLOAD, console.form.download),
+        ("GET", OPEN, console.form.open),
+        ("POST", OPEN, console.form.open),
         ("GET", exporter, console.exporter),
+        ("GET", f"{exporter}/edit", console.edit),
         ("GET", f"{exporter}/run", console.confirm_run),
         ("POST", f"{exporter}/run", console.run),
         ("GET", f"{exporter}/test-with-delivery", console.confirm_delivery),

@@ -29,6 +29,10 @@ class Source(Protocol):
         """The cluster, as the user knows it."""
 
     @property
+    def outbox(self) -> str:
+        """The address of the page with all mails, if this is a demo; otherwise empty."""
+
+    @property
     def snapshot(self) -> Snapshot:
         """The exporters, which the source keeps up to date."""
 

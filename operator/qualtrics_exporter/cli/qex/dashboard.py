@@ -37,16 +37,36 @@ def dashboard_command(*, kubectl: Kubectl, everywhere: bool, port: int, no_brows
 
 
 async def _dashboard(kubectl: Kubectl, *, everywhere: bool, port: int, browser: bool) -> None:
-    running, loop = asyncio.current_task(), asyncio.get_running_loop()
-    assert running  # noqa: S101
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, running.cancel)
+    stop = stop_signal()
+    showing = asyncio.create_task(_show(stop, kubectl, everywhere=everywhere, port=port, browser=browser))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({showing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (showing, stopping):
+        task.cancel()  # a signal stops the console, also while it starts
+    with suppress(asyncio.CancelledError):
+        await showing
+
+
+async def _show(stop: asyncio.Event, kubectl: Kubectl, *, everywhere: bool, port: int, browser: bool) -> None:
     clock = SystemClock()
-    with suppress(asyncio.CancelledError):  # a signal stops the console, also while it starts
-        async with cluster(kubectl, clock, everywhere=everywhere) as source, _served(source, clock, port) as session:
-            await show_address(session, browser=browser)
-            offer_addresses(session)
-            await asyncio.Event().wait()
+    async with cluster(kubectl, clock, everywhere=everywhere) as source:
+        await show_until(stop, source, clock, port=port, browser=browser)
+
+
+def stop_signal() -> asyncio.Event:
+    """An event that Ctrl-C and other signals set."""
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+async def show_until(stop: asyncio.Event, source: Source, clock: Clock, *, port: int, browser: bool) -> None:
+    """Serve the console, and print its address."""
+    async with _served(source, clock, port) as session:
+        await show_address(session, browser=browser)
+        offer_addresses(session)
+        await stop.wait()
 
 
 @asynccontextmanager

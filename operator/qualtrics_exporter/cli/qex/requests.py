@@ -88,7 +88,7 @@ def check_unchanged(uid: str, generation: int, exporter: Exporter) -> None:
 
 def latest(exporter: Exporter) -> str:
     """The newest run and the newest test, as one text. It changes when another one ends."""
-    entries = ((exporter.status.history or [None])[0], exporter.status.last_test)
+    entries = (next(iter(exporter.status.history or ()), None), exporter.status.last_test)
     return ",".join(entry.id if entry else "" for entry in entries)
 
 

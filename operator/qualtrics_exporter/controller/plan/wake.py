@@ -119,9 +119,11 @@ def check_due(exporter: Exporter, now: datetime) -> datetime:
         return min(status.next_retry_time, now + SECRET_WATCH)
     if exporter.suspended and conditions.is_ready(status, exporter.generation):
         return NEVER.at
+    if checked is None:
+        return now  # a tool has removed it, and a time that is counted from now never comes
     # The uid spreads checks over an hour: ten thousand exporters of one commit are not checked in the same minute.
     spread = timedelta(seconds=int(hashlib.sha256(exporter.uid.encode()).hexdigest()[:4], 16) % 3600)
-    return (checked or now) + CHECK_INTERVAL + spread
+    return checked + CHECK_INTERVAL + spread
 
 
 def open_questions(

@@ -87,8 +87,8 @@ class WorkQueue:
 
     @property
     def failing(self) -> int:
-        """How many exporters failed in their last reconciliation."""
-        return sum(item.failed for item in self._items.copy().values())
+        """How many exporters failed in their last reconciliation. A standby reconciles none."""
+        return sum(item.failed for item in self._items.copy().values()) if self.leading else 0
 
     @property
     def problem(self) -> str | None:

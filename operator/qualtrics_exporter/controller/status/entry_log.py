@@ -93,6 +93,10 @@ class EntryLog:
                 self._unconfirmed[key] = change.unconfirmed[-KEPT:]
             raise
 
+    def forget(self, key: Key) -> None:
+        """Remove the lines of an exporter that is gone: nobody can find out any more what was written."""
+        self._unconfirmed.pop(key, None)
+
 
 def log_delivery(exporter: Exporter, read: FollowedDelivery, figures: Delivery) -> None:
     """Log the delivery figures of this distribution, or why they are not read again."""

@@ -6,9 +6,11 @@ const connection = document.getElementById("connection")
 
 // Times are in the zone of the reader. The server reads it from this cookie.
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone
+let reloading = false
 if (zone && zone !== body.dataset.zone && !document.cookie.includes(`zone=${zone}`)) {
   document.cookie = `zone=${zone}; path=${body.dataset.base}; SameSite=Strict`
-  if (document.cookie.includes(`zone=${zone}`)) location.reload()
+  reloading = document.cookie.includes(`zone=${zone}`)
+  if (reloading) location.reload()
 }
 
 function say(text) {
@@ -49,10 +51,18 @@ function update(fresh) {
   }
 }
 
+// A button that is pressed stays as it is until it is released: otherwise the click could be lost, or be that of another.
+let pressed = false
+addEventListener("pointerdown", () => { pressed = true })
+for (const end of ["pointerup", "pointercancel"]) {
+  addEventListener(end, () => setTimeout(() => { pressed = false; if (again) refresh() }))
+}
+
 let loading = false
 let again = false
 async function refresh() {
-  if (loading) { again = true; return }
+  if (loading || pressed) { again = true; return }
+  again = false
   loading = true
   try {
     const response = await fetch(body.dataset.page ?? location.href, { headers: { Accept: "text/html" } })
@@ -60,12 +70,13 @@ async function refresh() {
     const page = response.headers.get("Content-Type")?.startsWith("text/html")
     if (!page) say("This page is not valid any more. Start the program again, and open its new address.")
     else if (response.status >= 500) say(fresh.querySelector(".notice:not([hidden])")?.textContent ?? "The page cannot be updated.")
+    else if (pressed) again = true
     else { say(""); update(fresh) }
   } catch {
     // The stream of changes reports a server that does not answer.
   } finally {
     loading = false
-    if (again) { again = false; refresh() }
+    if (again && !pressed) refresh()
   }
 }
 
@@ -85,7 +96,7 @@ function listen() {
   // The page may have changed between its request and the first message.
   changes.addEventListener("open", refresh, { once: true })
 }
-if (body.dataset.changes) {
+if (body.dataset.changes && !reloading) {
   listen()
   setInterval(() => document.hidden || refresh(), 60_000)
   document.addEventListener("visibilitychange", listen)
