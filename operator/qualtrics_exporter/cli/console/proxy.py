@@ -6,9 +6,10 @@ plugins for credentials, impersonation. The proxy accepts only the paths that th
 
 import asyncio
 import contextlib
+import os
 import re
 import shutil
-import sys
+import signal
 import tempfile
 from collections import deque
 from collections.abc import AsyncIterator
@@ -16,6 +17,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from qualtrics_exporter.cli.qex.kubectl import Failed, Kubectl, failure
+from qualtrics_exporter.cli.streams import say
 from qualtrics_exporter.resource.names import GROUP, PLURAL
 
 PATHS = (
@@ -49,7 +51,7 @@ async def kubectl_proxy(kubectl: Kubectl) -> AsyncIterator[Path]:
             yield socket
         finally:
             with contextlib.suppress(ProcessLookupError):
-                process.terminate()
+                os.killpg(process.pid, signal.SIGTERM)  # also a plugin that waits for a login
             await process.wait()
             await reading
 
@@ -61,4 +63,4 @@ async def _read_errors(stream: asyncio.StreamReader | None, errors: deque[str]) 
         text = line.decode(errors="replace").rstrip()
         errors.append(text)
         if not LOG_LINE.match(text):
-            sys.stderr.write(f"{text}\n")
+            say(text)

@@ -37,7 +37,18 @@ def dashboard_command(*, kubectl: Kubectl, everywhere: bool, port: int, no_brows
 
 
 async def _dashboard(kubectl: Kubectl, *, everywhere: bool, port: int, browser: bool) -> None:
-    stop, clock = stop_signal(), SystemClock()
+    stop = stop_signal()
+    showing = asyncio.create_task(_show(stop, kubectl, everywhere=everywhere, port=port, browser=browser))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({showing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (showing, stopping):
+        task.cancel()  # a signal stops the console, also while it starts
+    with suppress(asyncio.CancelledError):
+        await showing
+
+
+async def _show(stop: asyncio.Event, kubectl: Kubectl, *, everywhere: bool, port: int, browser: bool) -> None:
+    clock = SystemClock()
     async with cluster(kubectl, clock, everywhere=everywhere) as source:
         await show_until(stop, source, clock, port=port, browser=browser)
 
