@@ -61,7 +61,9 @@ class Scenario:
 
     def __init__(self, status: Status | None = None) -> None:
         self.clock = SteeredClock(start=NOW)
-        self.body = body(status or initial_status(NOW).model_copy(update={"observed_generation": 1}))
+        self.body = body(
+            status or initial_status(NOW).model_copy(update={"observed_generation": 1, "last_check_time": NOW})
+        )
         self.replies: dict[str, ExportError] = {}
         self.reads: dict[str, list[datetime]] = defaultdict(list)
         self.writes = 0
@@ -149,7 +151,7 @@ async def test_only_distributions_with_open_figures_are_followed() -> None:
 
 async def test_missing_distribution_is_read_once_and_the_others_go_on() -> None:
     items = [item(number, NOW - 2 * DAY) for number in range(3)]
-    scenario = Scenario(Status(schedule_since=NOW, followed_deliveries=items))
+    scenario = Scenario(Status(schedule_since=NOW, last_check_time=NOW, followed_deliveries=items))
     scenario.replies[items[1].distribution_id] = GONE
     assert await scenario.turn()
     assert [(one.run_id, one.observed_time) for one in scenario.items] == [
@@ -180,7 +182,7 @@ async def test_turn_ends_at_the_first_failure_and_the_next_one_comes_hours_later
 
 
 async def test_distribution_that_never_answers_is_dropped_after_eight_days() -> None:
-    scenario = Scenario(Status(schedule_since=NOW, followed_deliveries=[item(0, NOW - DAY)]))
+    scenario = Scenario(Status(schedule_since=NOW, last_check_time=NOW, followed_deliveries=[item(0, NOW - DAY)]))
     scenario.replies[f"EMD_{0:015d}"] = DOWN
     for _ in range(8 * 24):
         await scenario.turn()
@@ -191,7 +193,7 @@ async def test_distribution_that_never_answers_is_dropped_after_eight_days() -> 
 
 async def test_one_turn_reads_a_limited_number_and_writes_once() -> None:
     items = [item(number, NOW - 3 * DAY) for number in range(MOST_READS + 5)]
-    scenario = Scenario(Status(schedule_since=NOW, followed_deliveries=items))
+    scenario = Scenario(Status(schedule_since=NOW, last_check_time=NOW, followed_deliveries=items))
     assert await scenario.turn()
     assert (len(scenario.reads), scenario.writes) == (MOST_READS, 1)
     assert await scenario.turn()
@@ -211,7 +213,7 @@ async def test_crd_without_the_list_causes_no_reads_and_no_more_writes() -> None
 
 @pytest.mark.parametrize("sent", [NOW - 10 * DAY, NOW + 10 * DAY, at("2100-01-01 00:00")], ids=str)
 async def test_times_that_are_too_far_away_end_with_the_next_write(sent: datetime) -> None:
-    scenario = Scenario(Status(schedule_since=NOW, followed_deliveries=[item(0, sent)]))
+    scenario = Scenario(Status(schedule_since=NOW, last_check_time=NOW, followed_deliveries=[item(0, sent)]))
     assert followed_deliveries.next_time(scenario.exporter.status, NOW) is None
     assert not await scenario.turn()
     await scenario.add(run(1, NOW))

@@ -43,7 +43,11 @@ class Scenario:
 
     def __init__(self, entry: HistoryEntry, reply: ExportError | Delivery) -> None:
         self.clock = SteeredClock(start=NOW)
-        self.exporter = exporter(initial_status(NOW).model_copy(update={"history": [entry], "observed_generation": 1}))
+        self.exporter = exporter(
+            initial_status(NOW).model_copy(
+                update={"history": [entry], "observed_generation": 1, "last_check_time": NOW}
+            )
+        )
         self.reply: ExportError | Delivery = reply
         self.requests = 0
         self.stores_figures = True
