@@ -8,10 +8,10 @@ import httpx
 import pytest
 from aiohttp import web
 
+from hack.limits import HANG_SECONDS
 from qualtrics_exporter.cli.console.cluster import Cluster
 from qualtrics_exporter.cli.qex.kubectl import Failed
 from tests.support.clock import SteeredClock
-from tests.support.waiting import HANG_SECONDS
 
 METADATA = {"namespace": "dex", "name": "teams-rollout", "uid": "one", "resourceVersion": "7"}
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -47,7 +47,8 @@ class Api:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         kind = "watch" if "watch" in request.query else "list" if request.path.endswith("exporters") else "other"
         self.calls.append(kind)
-        return await getattr(self, kind)(request)
+        answer: Answer = getattr(self, kind)
+        return await answer(request)
 
     @staticmethod
     async def nothing(request: web.Request) -> web.StreamResponse:

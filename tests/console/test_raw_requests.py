@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from hack.limits import HANG_SECONDS
 from tests.console.in_memory import PATH, START, InMemory, Reader, console
 from tests.support.clock import SteeredClock
-from tests.support.waiting import HANG_SECONDS
 
 
 @pytest.fixture

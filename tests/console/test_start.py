@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.waiting import HANG_SECONDS
+from hack.limits import HANG_SECONDS
 
 KUBECTL = """#!/bin/sh
 case $1 in
