@@ -13,6 +13,7 @@ from tests.console import examples
 from tests.console.dashboard import Dashboard, dashboard
 from tests.support.browser import DESKTOP, PHONE, Visit
 from tests.support.stage import Stage
+from tests.support.waiting import eventually
 
 GROUP = "qualtrics-exporter.dev"
 READ_ONLY = [{"apiGroups": [GROUP], "resources": ["qualtricsexporters"], "verbs": ["get", "list", "watch"]}]
@@ -179,7 +180,7 @@ def test_button_that_is_pressed_stays_until_it_is_released(stage: Stage, seen: V
     button.hover()
     seen.page.mouse.down()
     examples.create(stage, "teams-rollout", examples.status(now()), description="Changed meanwhile")
-    seen.page.wait_for_function("again")  # the change has arrived
+    eventually(lambda: seen.page.evaluate("again"), "the change has arrived")
     seen.page.mouse.up()
     expect(seen.page.get_by_text("The exporter is suspended now")).to_be_visible()
     assert exporter.get()["spec"]["suspend"] is True

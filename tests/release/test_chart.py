@@ -79,11 +79,11 @@ def test_packages_with_the_same_files_are_equal_at_any_time(package: Path, tmp_p
 
 def test_file_that_git_ignores_is_not_published(tmp_path: Path) -> None:
     """`git status` does not show it, so the first step of a release accepts it."""
-    source = tmp_path / "qualtrics-exporter"
+    source = tmp_path / "repository" / "qualtrics-exporter"
     shutil.copytree(CHART, source)
     (source / ".gitignore").write_text("*.local\n")
     for command in (["init", "--quiet"], ["add", "--all"]):
-        subprocess.run(["git", *command], cwd=source, check=True)
+        subprocess.run(["git", *command], cwd=source.parent, check=True)
     (source / "files" / "values.local").write_text("password: hunter2\n")
     (source / "values.yaml.local").write_text("password: hunter2\n")
     packed = files(chart.package(REGISTRY, version(), tmp_path, source=source).read_bytes())

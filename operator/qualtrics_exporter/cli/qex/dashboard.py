@@ -4,8 +4,9 @@ import asyncio
 import signal
 import sys
 import webbrowser
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any
 
 import click
 
@@ -37,6 +38,7 @@ def dashboard_command(*, kubectl: Kubectl, everywhere: bool, port: int, no_brows
 
 
 async def _dashboard(kubectl: Kubectl, *, everywhere: bool, port: int, browser: bool) -> None:
+    asyncio.get_running_loop().set_exception_handler(_on_loop_error)
     stop = stop_signal()
     showing = asyncio.create_task(_show(stop, kubectl, everywhere=everywhere, port=port, browser=browser))
     stopping = asyncio.create_task(stop.wait())
@@ -45,6 +47,16 @@ async def _dashboard(kubectl: Kubectl, *, everywhere: bool, port: int, browser: 
         task.cancel()  # a signal stops the console, also while it starts
     with suppress(asyncio.CancelledError):
         await showing
+
+
+def _on_loop_error(_loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
+    """Report an error that no task handles, without a traceback.
+
+    anyio sets the result of a read that may have been cancelled at the same moment. That is no error of the console.
+    """
+    error = context.get("exception")
+    if not isinstance(error, asyncio.InvalidStateError):
+        say(f"The console has an internal error ({type(error).__name__}). Please report it.")
 
 
 async def _show(stop: asyncio.Event, kubectl: Kubectl, *, everywhere: bool, port: int, browser: bool) -> None:
