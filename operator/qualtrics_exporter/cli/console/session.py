@@ -10,6 +10,7 @@ from secrets import compare_digest
 
 from aiohttp import web
 
+from qualtrics_exporter.cli.console.peer import is_another_user
 from qualtrics_exporter.pages import serving
 
 COOKIE = "qex-session"
@@ -43,6 +44,8 @@ class Session:
             return True
         if self._token is None or not _same(request.query["token"], self._token):
             raise NotAllowed("This address was used already, or it belongs to an earlier run.")
+        if is_another_user(request):
+            raise NotAllowed("Only the user who has started the console can open it.")
         self._token = None
         return True
 
