@@ -133,6 +133,7 @@ def test_suspend_and_resume_change_the_spec_and_warn_if_gitops_manages_it(stage:
     assert exporter.get()["spec"]["suspend"] is False
 
 
+@pytest.mark.long  # the console resolves a run in the same way: tests/console/test_console.py
 def test_resolve_reports_the_outcome_of_an_unknown_run(stage: Stage, qex: Qex) -> None:
     stage.operator()
     exporter = stage.exporter()

@@ -245,7 +245,15 @@ def test_findings_are_marked_in_the_query(stage: Stage, seen: Visit) -> None:
     expect(seen.page.get_by_text(re.compile("Line 2, column [0-9]+:")).first).to_be_visible()
 
 
-@pytest.mark.parametrize(("size", "dark"), [(DESKTOP, False), (DESKTOP, True), (PHONE, False), (PHONE, True)])
+@pytest.mark.parametrize(
+    ("size", "dark"),
+    [
+        (DESKTOP, False),
+        (PHONE, True),
+        pytest.param(DESKTOP, True, marks=pytest.mark.long),
+        pytest.param(PHONE, False, marks=pytest.mark.long),
+    ],
+)
 def test_pages_are_accessible_and_fit(
     stage: Stage, console: Dashboard, chromium: Browser, size: tuple[int, int], dark: bool
 ) -> None:
