@@ -36,8 +36,8 @@ Platform = tuple[str, str]
 REQUIREMENTS = ROOT / "requirements" / "runtime.txt"
 LAUNCHER = ROOT / "hack" / "release" / "launcher.py"
 PROGRAM = "kubectl-qex"
-DIFFERENT = ("RECORD", "WHEEL")
-"""Files of an installed package that differ between versions of Python. Nothing reads them."""
+DIFFERENT = frozenset({"RECORD", "WHEEL", "sboms", ".lock"})
+"""Files and folders of an installed package that differ between versions of Python. Nothing reads them."""
 
 
 def build(version: str, downloads: str, wheel: Path, folder: Path, platforms: Iterable[Platform]) -> list[Path]:
@@ -128,7 +128,7 @@ def merge(source: Path, target: Path) -> None:
     """Move the packages for another version of Python into a folder. Files of the same name must be the same."""
     for path in _files(source):
         name = path.relative_to(source)
-        if name.parts[0] == "bin" or name.name in DIFFERENT or name.name == ".lock" or _is_operator_only(name):
+        if name.parts[0] == "bin" or not DIFFERENT.isdisjoint(name.parts) or _is_operator_only(name):
             continue
         place = target / name
         if not place.exists():

@@ -7,6 +7,7 @@ import select
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -122,6 +123,16 @@ class Terminal:
         """Press keys, such as `y` and Enter."""
         assert self._process.stdin
         self._process.stdin.write(keys.encode())
+
+    def interrupted(self) -> int:
+        """Press Ctrl-C until the command ends. Python misses one that comes right before it waits for input."""
+        reading = True
+        while reading:
+            with suppress(BrokenPipeError):  # it has just ended
+                self.press(CTRL_C)
+            while select.select([self._process.stdout], [], [], 1)[0] and reading:
+                reading = self._read()
+        return self._process.wait(HANG_SECONDS)
 
     def ended(self) -> int:
         """Wait until the command ends, and return its exit code."""
