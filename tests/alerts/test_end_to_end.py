@@ -3,6 +3,7 @@
 Two real replicas run on a real API server, with the sandbox. A real Prometheus scrapes both.
 """
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -84,7 +85,8 @@ def test_audiences_and_undelivered_mails_fire_until_the_next_run(monitored: Moni
     monitored.resolves("AudienceDropped", **here)
     delivery = exporter.delivered()
     assert delivery["blocked"] == 80, delivery
-    assert monitored.fires("MailBlocked", **here).annotations["summary"].startswith("80 mails")
+    # It may fire for the only mail of the second run already. Alertmanager sends no new number while it fires.
+    assert re.search(r"that did not arrive: (1|80)\.$", monitored.fires("MailBlocked", **here).annotations["summary"])
     exporter.change(**{"qualtrics.subject": "Another mail"})
     run(everybody, 4)
     monitored.resolves("AudienceGrew", **here)
