@@ -232,6 +232,8 @@ def test_remote_calls_are_counted_by_outcome_and_timed(metrics: Metrics) -> None
     series = series_of(metrics)
     assert series['remote_requests_total{operation="create_distribution",outcome="ok",side="qualtrics"}'] == 1
     assert series['remote_requests_total{operation="create_distribution",outcome="rate_limited",side="qualtrics"}'] == 1
+    # Otherwise `rate()` would not see rejections that all come between two scrapes.
+    assert series['remote_requests_total{operation="create_distribution",outcome="limited",side="qualtrics"}'] == 0
     assert series['remote_request_duration_seconds_count{operation="create_distribution",side="qualtrics"}'] == 2
     assert series['remote_request_duration_seconds_sum{operation="create_distribution",side="qualtrics"}'] == 7.2
 

@@ -36,6 +36,8 @@ from qualtrics_exporter.telemetry.run_outcomes import run_outcomes
 
 PARTS = ("check", "observe", "reconcile", "sweep", "watch")
 """The components that count unexpected errors."""
+LIMITED = "limited"
+"""The outcome of a request that the service rejected with 429."""
 
 
 class FinishedCall(Protocol):
@@ -87,6 +89,8 @@ class Metrics:
         return chain(map(_text_of, self.registry.collect()), shown.pieces() if shown else ())
 
     def observe(self, call: FinishedCall) -> None:
+        # From 0, so that `rate()` also sees a burst of rejections that fits between two scrapes.
+        self._remote.labels(call.service, call.operation, LIMITED)
         self._remote.labels(call.service, call.operation, call.outcome).inc()
         self._remote_seconds.labels(call.service, call.operation).observe(call.seconds)
 
