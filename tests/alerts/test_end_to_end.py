@@ -147,6 +147,7 @@ def test_requests_that_the_service_rejects_fire_until_it_accepts_them(monitored:
     stage = monitored.stage
     exporter = stage.exporter()
     exporter.checked()
+    monitored.prometheus.until('sum(qualtrics_exporter_remote_requests_total{side="nexthink", outcome="limited"}) == 0')
     stage.sandbox.fault("nexthink.*", times=None, status=429, headers={"Retry-After": "1"})
     exporter.annotate(run_requested_at="now")
     stage.while_time_passes(lambda: monitored.fires("RemoteLimited", side="nexthink"), seconds=5)

@@ -236,6 +236,17 @@ def test_markup_in_texts_is_shown_as_text(stage: Stage, seen: Visit) -> None:
     assert seen.page.title() == "teams-rollout · Qualtrics exporters"
 
 
+def test_confirmation_names_an_unknown_run_and_the_last_send(stage: Stage, seen: Visit) -> None:
+    unknown = examples.entry(0, now(), result="Unknown", reason="SendUnknown", delivery=None)
+    examples.create(stage, "teams-rollout", examples.status(now(), history=[unknown]))
+    open_exporter(seen.page)
+    seen.page.get_by_role("link", name="Run now").click()
+    expect(seen.page.get_by_text(f"It is unknown whether run {unknown['id']} was sent")).to_be_visible()
+    expect(seen.page.get_by_role("link", name="report whether it was sent")).to_be_visible()
+    expect(seen.page.get_by_text("The survey was last sent")).to_be_visible()
+    assert seen.violations() == []
+
+
 def test_findings_are_marked_in_the_query(stage: Stage, seen: Visit) -> None:
     query = "users\n| list ad.email_adress, name"
     examples.create(stage, "teams-rollout", examples.status(now()), **{"nexthink.query": query})

@@ -187,6 +187,8 @@ class Console:
             action=action,
             audience=requests.format_audience(exporter, now),
             test_people=requests.TEST_PEOPLE,
+            unknown=unknown_entries(exporter.status),
+            sent=next((entry for entry in exporter.status.history or () if entry.send_time), None),
             fields=Confirmed.of(exporter, now).fields,
         )
 
