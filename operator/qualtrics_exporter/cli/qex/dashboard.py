@@ -95,7 +95,7 @@ async def show_address(session: Session, *, browser: bool) -> None:
     """Print the address, and open it."""
     address = session.new_address()
     click.echo(address)
-    say("The address works once. Press Ctrl-C to stop.")
+    say("The address works once. Press Enter for another one, and Ctrl-C to stop.")
     if browser:
         await asyncio.to_thread(webbrowser.open, address)
 
