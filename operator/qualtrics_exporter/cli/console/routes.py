@@ -128,7 +128,7 @@ class Console:
         run = request.match_info["run"]
         entry = next((each for each in unknown_entries(exporter.status) if each.id == run), None)
         if entry is None:
-            return await self._exporter_page(request, found, problem="No run with this id has an unknown outcome any more.")
+            return await self._exporter_page(request, found, problem="No run with this id has an unknown outcome.")
         return self._page(
             request,
             "outcome.html",

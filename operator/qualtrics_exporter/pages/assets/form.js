@@ -26,7 +26,7 @@ for (const part of parts) {
   tab.id = `${part.id}-tab`
   tab.setAttribute("role", "tab")
   tab.setAttribute("aria-controls", part.id)
-  tab.append(part.dataset.tab, document.createElement("span"))
+  tab.append(part.dataset.tab, " ", document.createElement("span"))
   tab.addEventListener("click", () => choose(part))
   tabs.append(tab)
   part.setAttribute("role", "tabpanel")
@@ -88,6 +88,7 @@ function showFindings() {
     count.textContent = wrong ? `${wrong}` : ""
     count.className = wrong ? "badge error" : ""
     if (wrong) count.setAttribute("aria-label", wrong === 1 ? "1 field with a mistake" : `${wrong} fields with mistakes`)
+    else count.removeAttribute("aria-label")
   }
   for (const findings of form.querySelectorAll(".findings")) {
     const field = document.getElementById(findings.dataset.field)
