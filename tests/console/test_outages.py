@@ -48,7 +48,7 @@ def test_list_survives_an_api_server_that_goes_away_and_returns(
         examples.create(stage, "second", examples.status(now()))
         stage.existing("first").delete()
         proxy.end_partition()
-        expect(names).to_have_text(["second"], timeout=60_000)
+        expect(names).to_have_text(["second"])
         expect(seen.page.get_by_text("kubectl cannot reach")).to_have_count(0)
 
 
@@ -63,7 +63,7 @@ def test_page_of_an_exporter_keeps_what_it_shows_while_the_api_server_is_away(
         expect(seen.page.get_by_role("heading", name="first")).to_be_visible()
         proxy.end_partition()
         examples.create(stage, "first", examples.status(now()), description="Changed meanwhile")
-        expect(seen.page.get_by_text("Changed meanwhile")).to_be_visible(timeout=60_000)
+        expect(seen.page.get_by_text("Changed meanwhile")).to_be_visible()
         expect(seen.page.locator("#connection")).to_be_hidden()
 
 
@@ -76,9 +76,9 @@ def test_expired_login_says_to_log_in_again(
         for operation in ("api.list", "api.get", "api.watch"):
             proxy.fault(operation, status=401, times=None)
         proxy.drop_watches()
-        expect(seen.page.get_by_text("Your login may have expired: log in again")).to_be_visible(timeout=60_000)
+        expect(seen.page.get_by_text("Your login may have expired: log in again")).to_be_visible()
         proxy.clear_faults()
-        expect(seen.page.get_by_text("Your login may have expired")).to_have_count(0, timeout=60_000)
+        expect(seen.page.get_by_text("Your login may have expired")).to_have_count(0)
 
 
 def test_watch_that_expires_lists_again(stage: Stage, proxy: FaultProxy, console: Dashboard, chromium: Browser) -> None:
@@ -86,7 +86,7 @@ def test_watch_that_expires_lists_again(stage: Stage, proxy: FaultProxy, console
         proxy.fault("api.watch", status=410)
         proxy.drop_watches()
         examples.create(stage, "first", examples.status(now()))
-        expect(seen.page.locator("tbody th a")).to_have_text(["first"], timeout=60_000)
+        expect(seen.page.locator("tbody th a")).to_have_text(["first"])
 
 
 def test_request_whose_answer_was_lost_is_made_once(

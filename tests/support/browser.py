@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from hack import debian
 from hack.build import TOOLS, BuildError, call, create_once
@@ -103,6 +103,7 @@ _OVERFLOW = """() => {
 def browser() -> Iterator[Browser]:
     """Run the browser. It reaches only this machine: its proxy for all other hosts does not exist."""
     root = chromium()
+    expect.set_options(timeout=HANG_SECONDS * 1000)  # the default of 5 s would be an expectation about speed
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(
             executable_path=executable(root),
