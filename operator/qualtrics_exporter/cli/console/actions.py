@@ -103,8 +103,7 @@ async def resolve(source: Source, confirmed: Confirmed, value: str) -> None:
     """Report the outcome of an unknown run. Raises `Refused` and `Failed`."""
 
     def change(exporter: Exporter) -> Patch:
-        if exporter.uid != confirmed.uid:
-            raise Refused("the exporter was deleted, and another one has its name now. Nothing was changed")
+        requests.check_same(confirmed.uid, exporter)
         return requests.report_outcome(exporter, value).patch
 
     await _write(source, confirmed.namespace, confirmed.name, change)

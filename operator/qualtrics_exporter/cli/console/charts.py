@@ -10,7 +10,7 @@ LEFT, RIGHT, TOP, BOTTOM = 52, 8, 10, 24
 """Margins for the numbers of the axes."""
 
 NESTED = ("accepted", "sent", "opened", "started", "finished")
-"""Each is a part of the one before, so its bar stands in front of it."""
+"""Each is a part of the one before, so its bar is in front of it."""
 LOST = ("bounced", "blocked")
 """These bars stand on each other, beside the others."""
 

@@ -2,9 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,13 @@ import httpx
 
 from qualtrics_exporter.cli.console.proxy import kubectl_proxy
 from qualtrics_exporter.cli.console.rows import row_of
-from qualtrics_exporter.cli.console.snapshot import Snapshot
+from qualtrics_exporter.cli.console.snapshot import Key, Snapshot
 from qualtrics_exporter.cli.console.source import Event, Object
-from qualtrics_exporter.cli.qex.kubectl import MANAGER, Failed, Kubectl, refusal
+from qualtrics_exporter.cli.qex import events
+from qualtrics_exporter.cli.qex.kubectl import MANAGER, Failed, Kubectl, patch_of, refusal
 from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.resource.exporter import Exporter
-from qualtrics_exporter.resource.names import GROUP, KIND, PLURAL, VERSION
+from qualtrics_exporter.resource.names import GROUP, PLURAL, VERSION
 
 FIRST_PAGE, NEXT_PAGES = 100, 500
 """How many exporters a page of the list has. The reader sees the first page at once."""
@@ -28,7 +28,7 @@ PERMISSION_SECONDS = 60
 """How long an answer about permissions is used."""
 READ_TIMEOUT = httpx.Timeout(30)
 UNKNOWN_OUTCOMES = frozenset({"", "InternalError", "ServerTimeout", "Timeout"})
-"""The causes of failures after which a change may have been made: "" is no answer of the API server."""
+"""The causes of failures after which a change may have been made. Without an answer, the cause is empty."""
 EXPIRED = 410
 """The status of a list or watch that continues from a version that the API server does not have any more."""
 
@@ -57,27 +57,22 @@ class Cluster:
         return await self._call("GET", _path(namespace, name))
 
     async def events(self, exporter: Object) -> Sequence[Event]:
-        metadata = exporter["metadata"]
-        selector = f"regarding.kind={KIND},regarding.name={metadata['name']}"
-        path = f"/apis/events.k8s.io/v1/namespaces/{metadata['namespace']}/events"
+        path = f"/apis/events.k8s.io/v1/namespaces/{exporter['metadata']['namespace']}/events"
+        selector = events.selector_of(exporter)
         found = await self._call("GET", path, params={"fieldSelector": selector, "limit": 200})
-        events = [
-            Event(_event_time(item), item.get("type", ""), item.get("reason", ""), item.get("note", ""))
-            for item in found.get("items") or []
-            if (item.get("regarding") or {}).get("uid") == metadata["uid"]
+        return [
+            Event(events.time_of(item), item.get("type", ""), item.get("reason", ""), item.get("note", ""))
+            for item in sorted(found.get("items") or [], key=events.order_of, reverse=True)
         ]
-        return sorted(events, key=lambda event: event.time.timestamp() if event.time else 0, reverse=True)
 
     async def patch(self, exporter: Object, change: Object) -> None:
         metadata = exporter["metadata"]
-        version = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
-        body = {**change, "metadata": {**change.get("metadata", {}), **version}}
         try:
             await self._call(
                 "PATCH",
                 _path(metadata["namespace"], metadata["name"]),
                 params={"fieldManager": MANAGER},
-                content=json.dumps(body),
+                content=patch_of(exporter, change),
                 headers={"Content-Type": "application/merge-patch+json"},
             )
         except Failed as failed:
@@ -129,7 +124,7 @@ class Cluster:
 
     async def _list(self) -> str:
         """Read all exporters, page by page. Return the version of the list, or an empty text to list again."""
-        keys: dict[tuple[str, str], str] = {}
+        keys: set[Key] = set()
         parameters: dict[str, Any] = {"limit": FIRST_PAGE}
         while True:
             try:
@@ -142,7 +137,7 @@ class Cluster:
                 raise
             metadata, items = page.get("metadata") or {}, page.get("items") or []
             rows = await asyncio.to_thread(lambda: [row_of(Exporter.from_object(item)) for item in items])  # noqa: B023
-            keys.update({(row.namespace, row.name): row.version for row in rows})
+            keys.update((row.namespace, row.name) for row in rows)
             self.snapshot.expected = len(keys) + (metadata.get("remainingItemCount") or 0)
             self.snapshot.put(rows)
             self.snapshot.report("", self._clock.now())
@@ -227,15 +222,6 @@ def _unreachable(error: Exception) -> Failed:
     if isinstance(error, httpx.TimeoutException):
         return Failed("The API server does not answer. Check your network connection and VPN.")
     return Failed(f"The connection to the API server ended ({type(error).__name__}).")
-
-
-def _event_time(event: Mapping[str, Any]) -> datetime | None:
-    series = event.get("series") or {}
-    text = series.get("lastObservedTime") or event.get("eventTime") or event["metadata"].get("creationTimestamp")
-    try:
-        return datetime.fromisoformat(text)
-    except (TypeError, ValueError):
-        return None
 
 
 @asynccontextmanager

@@ -76,7 +76,7 @@ class Checked:
 def check(form: Form, *, complete: bool) -> Checked:
     """Check the form. Takes up to a second, because of the query.
 
-    Unless the form is `complete`, it is being filled in: empty fields are listed, and are no errors yet.
+    Unless the form is `complete`, it is being filled in: empty fields are listed, and are not errors yet.
     """
     manifest = manifest_of(form)
     text = to_yaml(manifest)

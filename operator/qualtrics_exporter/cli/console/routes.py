@@ -3,10 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from datetime import tzinfo
 from typing import Any
 from urllib.parse import urlencode
-from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
@@ -44,7 +42,7 @@ class Console:
         self._clock = clock
         package = "qualtrics_exporter.cli.console"
         self._pages = Pages(package, base=base, brand="Qualtrics exporters", links=LINKS, where=source.where)
-        self.form = FormViews(self._page, lambda request: _zone(request.cookies), clock)
+        self.form = FormViews(self._page, serving.zone_of, clock)
 
     # The list.
 
@@ -260,7 +258,7 @@ class Console:
         return self.message(request, _status(failed), heading, text)
 
     def _page(self, request: web.Request, template: str, status: int = 200, **values: Any) -> web.Response:
-        zone = _zone(request.cookies)
+        zone = serving.zone_of(request)
         shown = {"outbox": self._source.outbox, **values}
         return serving.html(self._pages.render(template, now=self._clock.now(), zone=zone, **shown), status)
 
@@ -280,11 +278,3 @@ def _status(failed: Failed) -> int:
 def _sentence(refused: Refused) -> str:
     text = str(refused)
     return f"{text[0].upper()}{text[1:]}."
-
-
-def _zone(cookies: Mapping[str, str]) -> tzinfo | None:
-    """The time zone of the browser, which its script writes into a cookie; None before, or if it is unknown here."""
-    name = cookies.get("zone", "")
-    with suppress(OSError, ValueError, KeyError):  # ZoneInfoNotFoundError is a KeyError
-        return ZoneInfo(name) if name else None
-    return None

@@ -1,7 +1,7 @@
 """The list of exporters as it is now, and a signal when it changes."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable
 from datetime import datetime
 
 from qualtrics_exporter.cli.console.rows import Row
@@ -39,8 +39,8 @@ class Snapshot:
         if self.rows.pop(key, None):
             self._touch(key)
 
-    def keep_only(self, keys: Mapping[Key, str]) -> None:
-        """After a complete list: remove the exporters that are not in it. `keys` has the version of each."""
+    def keep_only(self, keys: Collection[Key]) -> None:
+        """After a complete list: remove the exporters that are not in it."""
         for key in [key for key in self.rows if key not in keys]:
             self.remove(key)
 

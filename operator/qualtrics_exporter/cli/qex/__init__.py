@@ -9,6 +9,7 @@ Each command has a function of its own name. Its module is imported only when th
     wait        wait, and how `act` waits for the outcome of a request
     requests    what a command writes into an exporter, and whether it may, as functions of the object
     output      output for programs: JSON, YAML and names
+    events      Events as the API server returns them: their selector and times
     views       what a command shows of an exporter, as functions of the object and the time
     health      the health of an exporter in a few words, and the next step
     tables      columns of text

@@ -52,7 +52,7 @@ async def _dashboard(kubectl: Kubectl, *, everywhere: bool, port: int, browser: 
 def _on_loop_error(_loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
     """Report an error that no task handles, without a traceback.
 
-    anyio sets the result of a read that may have been cancelled at the same moment. That is no error of the console.
+    anyio sets the result of a read that may have been cancelled at the same moment. The console ignores that error.
     """
     error = context.get("exception")
     if not isinstance(error, asyncio.InvalidStateError):

@@ -90,11 +90,8 @@ class Kubectl:
         So what the user confirmed is what happens: not with another object of that name, and not after the request of
         somebody else.
         """
-        metadata = exporter["metadata"]
-        version = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
-        body = {**change, "metadata": {**change.get("metadata", {}), **version}}
         arguments = ("--type", "merge", "--field-manager", MANAGER, "--patch-file", "/dev/stdin")
-        self.call("patch", RESOURCE, metadata["name"], *arguments, input=json.dumps(body))
+        self.call("patch", RESOURCE, exporter["metadata"]["name"], *arguments, input=patch_of(exporter, change))
 
     def cluster(self) -> str:
         """How the user knows the cluster: the context and the name of its cluster in the kubeconfig."""
@@ -110,6 +107,12 @@ class Kubectl:
         config = _object(self.call("config", "view", "--minify", "--output", "json"))
         contexts: list[Mapping[str, Any]] = config.get("contexts") or [{}]
         return contexts[0]
+
+
+def patch_of(exporter: Mapping[str, Any], change: Mapping[str, Any]) -> str:
+    """The merge patch with this change, which the API server applies only to the exporter as it was read."""
+    version = {name: exporter["metadata"][name] for name in ("uid", "resourceVersion")}
+    return json.dumps({**change, "metadata": {**change.get("metadata", {}), **version}})
 
 
 def failure(errors: str) -> Failed:

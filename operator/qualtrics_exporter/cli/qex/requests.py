@@ -78,10 +78,15 @@ def report_outcome(exporter: Exporter, value: str) -> Request:
     return _request(SETTLEMENT, exporter, SETTLE_RUN, value)
 
 
-def check_unchanged(uid: str, generation: int, exporter: Exporter) -> None:
-    """Raise `Refused` unless this is still the exporter for which the user confirmed the request."""
+def check_same(uid: str, exporter: Exporter) -> None:
+    """Raise `Refused` if the exporter was deleted, and this is another one of its name."""
     if exporter.uid != uid:
         raise Refused("the exporter was deleted, and another one has its name now. Nothing was changed")
+
+
+def check_unchanged(uid: str, generation: int, exporter: Exporter) -> None:
+    """Raise `Refused` unless this is still the exporter for which the user confirmed the request."""
+    check_same(uid, exporter)
     if exporter.generation != generation:
         raise Refused("somebody has changed the exporter in the meantime. Nothing was requested. Look again")
 

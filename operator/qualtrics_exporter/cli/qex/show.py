@@ -1,18 +1,15 @@
 """`kubectl qex list`, `status`, `history` and `events`: commands that only read."""
 
 import json
-from datetime import datetime
-from typing import Any
 
 import click
 
-from qualtrics_exporter.cli.qex import views
+from qualtrics_exporter.cli.qex import events, views
 from qualtrics_exporter.cli.qex.kubectl import RESOURCE, Kubectl, connected, name_argument
 from qualtrics_exporter.cli.qex.output import ENTRY_FORMATS, OBJECT_FORMATS, format_data, format_object, output_option
 from qualtrics_exporter.cli.qex.tables import table
 from qualtrics_exporter.pages.times import ago, now
 from qualtrics_exporter.resource.exporter import Exporter
-from qualtrics_exporter.resource.names import KIND
 
 object_output = output_option(OBJECT_FORMATS, "Print the objects for programs, as kubectl get does.")
 
@@ -84,32 +81,18 @@ def history_command(*, kubectl: Kubectl, name: str, output: str | None) -> None:
 @connected
 def events_command(*, kubectl: Kubectl, name: str, output: str | None) -> None:
     """Show the Events of an exporter, oldest first. The API server keeps them for about an hour."""
-    uid = kubectl.get(name)["metadata"]["uid"]  # an earlier exporter of this name may have Events, too
-    selector = f"regarding.kind={KIND},regarding.name={name},regarding.uid={uid}"
+    selector = events.selector_of(kubectl.get(name))
     found = kubectl.call("get", "events.v1.events.k8s.io", "--field-selector", selector, "--output", output or "json")
     if output:
         click.echo(found, nl=False)
         return
-    events = json.loads(found)["items"]
-    if not events:
+    items = sorted(json.loads(found)["items"], key=events.order_of)
+    if not items:
         click.echo("There are no Events of this exporter. The API server keeps them for about an hour.", err=True)
         return
     at = now()
-    events.sort(key=_time)
     rows = (
-        (ago(_parsed(_time(each)), at), each.get("type", ""), each.get("reason", ""), each.get("note", ""))
-        for each in events
+        (ago(events.time_of(each), at), each.get("type", ""), each.get("reason", ""), each.get("note", ""))
+        for each in items
     )
     click.echo(table(("LAST SEEN", "TYPE", "REASON", "MESSAGE"), rows))
-
-
-def _time(event: dict[str, Any]) -> str:
-    series = event.get("series") or {}
-    return str(series.get("lastObservedTime") or event.get("eventTime") or event["metadata"]["creationTimestamp"])
-
-
-def _parsed(text: str) -> datetime | None:
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        return None
