@@ -189,9 +189,15 @@ class QualtricsClient:
             raise unseen
         return None
 
-    async def delivery(self, survey_id: str, distribution_id: str) -> Delivery:
-        """The delivery figures of a distribution, as far as Qualtrics knows them now."""
+    async def delivery(self, survey_id: str, distribution_id: str, batch_id: str | None = None) -> Delivery:
+        """The delivery figures of a distribution, as far as Qualtrics knows them now.
+
+        With a batch, it raises `Permanent` (`DistributionNotFound`) if the distribution is for another batch.
+        """
         found = await self._distribution(survey_id, distribution_id)
+        if batch_id and goes_to(found, batch_id) is False:
+            reason = Reason.DISTRIBUTION_NOT_FOUND
+            raise Permanent(reason, f"distribution {distribution_id} is not for batch {batch_id}")
         return Delivery(
             request_status=responses.word(found, "requestStatus"),
             observed_time=self._session.clock.now(),

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from qualtrics_exporter.controller.plan.requests import RUN, SETTLEMENT, TEST, Kind, requested
-from qualtrics_exporter.controller.status.resolution import understood, unknown_entries
+from qualtrics_exporter.controller.status.resolution import reportable, understood, unknown_entries
 from qualtrics_exporter.export.messages import format_people
 from qualtrics_exporter.pages.times import ago
 from qualtrics_exporter.resource.exporter import Exporter
@@ -67,12 +67,12 @@ def suspension(exporter: Exporter, *, suspend: bool) -> Patch | None:
 
 
 def report_outcome(exporter: Exporter, value: str) -> Request:
-    """Report the outcome of an unknown run. Raises `Refused` if the operator would refuse the report."""
+    """Report the outcome of an unknown run, or correct a report. Raises `Refused` if the operator would refuse it."""
     report = understood(value)
     if report is None:
         raise Refused("write RUN=Sent, RUN=NotSent or RUN=EMD_…, with the id of the run and of the distribution")
-    unknown = [entry.id for entry in unknown_entries(exporter.status)]
-    if report.run not in unknown:
+    if report.run not in [entry.id for entry in reportable(exporter.status)]:
+        unknown = [entry.id for entry in unknown_entries(exporter.status)]
         known = f"These are unknown: {', '.join(unknown)}" if unknown else "No run of this exporter is unknown"
         raise Refused(f"no entry of a run {report.run} ended Unknown. {known}")
     return _request(SETTLEMENT, exporter, SETTLE_RUN, value)

@@ -2,10 +2,11 @@
 
 from datetime import datetime
 
-from qualtrics_exporter.controller.actions.questions import Asker
+from qualtrics_exporter.controller.actions.questions import Asker, is_same
 from qualtrics_exporter.controller.status import conditions, delivery_figures
 from qualtrics_exporter.controller.status.entry_log import log_delivery
 from qualtrics_exporter.controller.status.followed_deliveries import item_of
+from qualtrics_exporter.controller.status.resolution import is_reported
 from qualtrics_exporter.qualtrics.client import QualtricsClient
 from qualtrics_exporter.remote.errors import ExportError, Permanent
 from qualtrics_exporter.resource.exporter import Exporter
@@ -14,8 +15,9 @@ from qualtrics_exporter.resource.status import Delivery, HistoryEntry, Status
 
 
 def is_gone(error: ExportError) -> bool:
-    """Whether Qualtrics does not have the distribution any more."""
-    return isinstance(error, Permanent) and error.status == 404  # from Qualtrics, not from a filter
+    """Whether Qualtrics does not have the distribution, or has another one with this id."""
+    # A 404 counts only if it is from Qualtrics, not from a filter.
+    return isinstance(error, Permanent) and (error.status == 404 or error.reason is Reason.DISTRIBUTION_NOT_FOUND)
 
 
 class DeliveryFigures(Asker[Delivery]):
@@ -26,7 +28,9 @@ class DeliveryFigures(Asker[Delivery]):
     failure = "delivery figures of run %s of %s could not be read: %s"
 
     async def _ask(self, qualtrics: QualtricsClient, entry: HistoryEntry) -> Delivery:
-        return await qualtrics.delivery(entry.survey_id or "", entry.distribution_id or "")
+        # A person may have reported the id of another distribution.
+        batch_id = entry.batch_id if is_reported(entry) else None
+        return await qualtrics.delivery(entry.survey_id or "", entry.distribution_id or "", batch_id)
 
     def _is_final(self, error: ExportError) -> bool:
         return is_gone(error)
@@ -46,7 +50,7 @@ class DeliveryFigures(Asker[Delivery]):
         self, fresh: Exporter, entry: HistoryEntry, answer: Delivery | ExportError, now: datetime
     ) -> Status | None:
         def updated(old: HistoryEntry) -> HistoryEntry:
-            if (old.id, old.completion_time) != (entry.id, entry.completion_time):
+            if not is_same(old, entry):  # such as another distribution, which a person reported meanwhile
                 return old
             if isinstance(answer, ExportError):
                 return delivery_figures.given_up(old, self._why(answer))

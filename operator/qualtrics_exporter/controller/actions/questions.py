@@ -117,7 +117,7 @@ class Asker(ABC, Generic[T]):
         after = await self.store.change(key, lambda fresh: self._changed(fresh, entry, answer, clock.now()))
         time = clock.now()
         open_again = (q for q in open_questions(after.status, time) if q.question == question)
-        again = next((q for q in open_again if q.entry.completion_time == entry.completion_time), None)
+        again = next((q for q in open_again if is_same(q.entry, entry)), None)
         if again and again.at <= time:
             # The API server did not keep the time of this answer: the question would be repeated at once.
             self.questions.not_before(key, question, self._next_time(again.entry, answer, time))
@@ -150,6 +150,11 @@ class Asker(ABC, Generic[T]):
     @abstractmethod
     def _next_time(self, entry: HistoryEntry, answer: T | ExportError, now: datetime) -> datetime | None:
         """When to ask again after an answer now; None means never again."""
+
+
+def is_same(one: HistoryEntry, other: HistoryEntry) -> bool:
+    """Whether an answer about one is an answer about the other: the same run and the same distribution."""
+    return (one.id, one.completion_time, one.distribution_id) == (other.id, other.completion_time, other.distribution_id)
 
 
 def _later(now: datetime, seconds: float) -> datetime:

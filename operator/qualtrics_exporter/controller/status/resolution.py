@@ -46,6 +46,16 @@ def unknown_entries(status: Status) -> list[HistoryEntry]:
     return [entry for entry in status.entries if entry.result == "Unknown"]
 
 
+def reportable(status: Status) -> list[HistoryEntry]:
+    """The entries whose outcome a person can report: unknown ones, and those of an earlier report, which may be wrong."""
+    return [entry for entry in status.entries if entry.result == "Unknown" or is_reported(entry)]
+
+
+def is_reported(entry: HistoryEntry) -> bool:
+    """Whether only the report of a person says how this ended."""
+    return entry.reason in (Reason.SETTLED_AS_SENT, Reason.SETTLED_AS_NOT_SENT)
+
+
 def in_doubt(status: Status) -> list[HistoryEntry]:
     """The entries that Qualtrics may still show as sent, in the same order: a report of "not sent" may be too early."""
     return [entry for entry in status.entries if entry.result == "Unknown" or reported_not_sent(entry)]
@@ -76,7 +86,7 @@ def resolve(status: Status, value: str, generation: int, now: datetime) -> Statu
     report = understood(value)
     if report is None:
         return _refused(status, "Its value is not understood.", now)
-    entry = next((e for e in unknown_entries(status) if e.id == report.run), None)
+    entry = next((e for e in reportable(status) if e.id == report.run), None)
     if entry is None:
         other = next((e for e in status.entries if e.id == report.run), None)
         if other:
@@ -148,14 +158,18 @@ def _known(
         entry.looked_for_time if result == "Failed" else None
     )  # the operator still looks for an entry that was reported as not sent
     update = {"result": result, "reason": str(reason), "message": message, "looked_for_time": looked}
-    fresh = entry.model_copy(update={**update, "distribution_id": distribution_id})
+    fresh = entry.model_copy(update={**update, "distribution_id": distribution_id, "delivery": None})
     shown = conditions.newest_run(status) is entry or conditions.is_about(status, entry)
     status = _replaced(status, entry, fresh)
     if entry.trigger == "Test":
         return status
+    last = status.last_successful_time
     if result == "Succeeded":
-        last = max(status.last_successful_time or entry.completion_time, entry.completion_time)
-        status = status.model_copy(update={"last_successful_time": last})
+        last = max(last or entry.completion_time, entry.completion_time)
+    elif last == entry.completion_time:  # set by an earlier report, which was wrong
+        ended = (e.completion_time for e in status.history or [] if e.result == "Succeeded" and e.trigger != "Test")
+        last = max(ended, default=None)
+    status = status.model_copy(update={"last_successful_time": last})
     return conditions.last_run(status, fresh, generation, now) if shown else status
 
 

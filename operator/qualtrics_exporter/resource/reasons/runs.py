@@ -71,7 +71,7 @@ SETTLEMENT_REFUSED = Definition(
     "SettlementRefused", Kind.WARNING, (Place.LAST_SETTLEMENT, Place.EVENT),
     "The annotation qualtrics-exporter.dev/settle-run was rejected. No run was changed.",
     "Set it to <run id>=Sent, <run id>=NotSent or <run id>=EMD_…, with the id of an entry of status.history, or of "
-    "status.lastTest, whose result is Unknown.",
+    "status.lastTest, whose result is Unknown or was reported by a user before.",
 )  # fmt: skip
 DUPLICATE_SUPPRESSED = Definition(
     "DuplicateSuppressed", Kind.WARNING, RUNS,
@@ -85,7 +85,8 @@ PARTLY_DELIVERED = Definition(
 )  # fmt: skip
 DISTRIBUTION_NOT_FOUND = Definition(
     "DistributionNotFound", Kind.WARNING, (Place.HISTORY, Place.EVENT),
-    "Qualtrics does not know the distribution. Its delivery figures are not read again.",
-    "Check the distributions of the survey in Qualtrics. Somebody may have deleted this one, or the credentials can "
-    "no longer see it.",
+    "Qualtrics does not have this distribution for the run. Its delivery figures are not read again.",
+    "Check the distributions of the survey in Qualtrics. If a user reported the id, it may be wrong: report the right "
+    "one with qualtrics-exporter.dev/settle-run. Otherwise, somebody may have deleted the distribution, or the "
+    "credentials can no longer see it.",
 )  # fmt: skip
