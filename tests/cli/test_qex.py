@@ -150,7 +150,7 @@ def test_resolve_reports_the_outcome_of_an_unknown_run(stage: Stage, qex: Qex) -
 
     other = "a" * 20
     assert f"These are unknown: {entry['id']}" in qex("resolve", "teams-rollout", f"{other}=Sent", code=1).stderr
-    assert "write RUN=Sent" in qex("resolve", "teams-rollout", "sent", code=1).stderr
+    assert "write RUN=Sent" in qex("resolve", "teams-rollout", "sent", code=2).stderr
     done = stage.while_time_passes(lambda: qex("resolve", "teams-rollout", f"{entry['id']}=NotSent"), seconds=1)
 
     assert "SettledAsNotSent" in done.stdout

@@ -93,6 +93,10 @@ READY = condition("Ready", "True", "Checked")
         ([condition("Ready", "False", "SecretNotFound")], "not ready: SecretNotFound"),
         ([READY, condition("LastRunSucceeded", "False", "TooManyRecipients")], "last run failed: TooManyRecipients"),
         ([READY, condition("LastRunSucceeded", "Unknown", "SendUnknown")], "last run unknown: SendUnknown"),
+        (
+            [READY, condition("LastRunSucceeded", "False", "DuplicateSuppressed")],
+            "last run not delivered: DuplicateSuppressed",
+        ),
         ([READY, condition("LastRunSucceeded", "Unknown", "NotYetRun")], "ready"),
         ([READY, condition("QueryInSync", "False", "QueryDrift")], "ready, but QueryDrift"),
     ],
@@ -150,6 +154,19 @@ def test_second_request_in_the_same_second_is_refused() -> None:
     handled = exporter({"lastHandledRunRequest": token}, {RUN_REQUESTED_AT: token})
     with pytest.raises(Refused, match="has handled the same request already"):
         requests.request_run(handled, NOW)
+
+
+def test_question_names_unknown_runs_and_the_last_send() -> None:
+    sent = {**ENTRY, "id": UNKNOWN, "result": "Unknown", "sendTime": "2026-11-24T11:00:00Z"}
+    assert requests.doubts(exporter(), NOW) == []
+    unknown, last = requests.doubts(exporter({"history": [sent, ENTRY]}), NOW)
+    assert f"It is unknown whether run {UNKNOWN} was sent" in unknown
+    assert last == "The survey was last sent 1 h ago, to 412 people."
+
+
+def test_reported_outcome_can_be_corrected() -> None:
+    reported = {**ENTRY, "id": UNKNOWN, "result": "Succeeded", "reason": "SettledAsSent"}
+    assert requests.report_outcome(exporter({"history": [reported]}), f"{UNKNOWN}=NotSent").run_id
 
 
 def test_outcome_is_reported_only_for_an_unknown_run() -> None:

@@ -50,6 +50,7 @@ class Scenario:
         )
         self.reply: ExportError | Delivery = reply
         self.requests = 0
+        self.asked: tuple[str | None, ...] = ()
         self.stores_figures = True
         self.restart()
 
@@ -74,8 +75,9 @@ class Scenario:
     async def qualtrics(self, *_: object) -> "Scenario":
         return self
 
-    async def delivery(self, *_: str) -> Delivery:
+    async def delivery(self, *asked: str | None) -> Delivery:
         self.requests += 1
+        self.asked = asked
         if isinstance(self.reply, ExportError):
             raise self.reply
         return self.reply
@@ -145,6 +147,42 @@ async def test_giving_up_figures_creates_one_warning_event() -> None:
     assert (event.type, event.reason, event.action) == ("Warning", "DistributionNotFound", "Delivery")
     assert "delivery figures of run abc" in event.note
     assert events.events(scenario.exporter, scenario.exporter) == []
+
+
+REPORTED = {"reason": "SettledAsSent", "batch_id": "BT_1"}
+
+
+async def test_reported_distribution_of_another_batch_is_not_read() -> None:
+    """A user may have copied the id of another distribution of the survey."""
+    another = Permanent(Reason.DISTRIBUTION_NOT_FOUND, "distribution EMD_1 is not for batch BT_1")
+    scenario = Scenario(entry(NOW).model_copy(update=REPORTED), another)
+    await scenario.pass_time(timedelta(hours=2))
+    assert scenario.asked == ("SV_1", "EMD_1", "BT_1")
+    assert delivery_in_status(scenario) == {"stoppedReason": "DistributionNotFound"}
+    assert scenario.requests == 1
+
+
+async def test_distribution_of_the_operator_is_read_whatever_batch_qualtrics_shows() -> None:
+    """One example only shows how Qualtrics presents the batch of a distribution."""
+    scenario = Scenario(entry(NOW, batch_id="BT_1"), Delivery(sent=6))
+    await scenario.pass_time(timedelta(minutes=10))
+    assert scenario.asked == ("SV_1", "EMD_1", None)
+
+
+async def test_answer_about_a_wrong_id_does_not_count_for_its_correction() -> None:
+    """A user corrects the report while the operator asks for the figures of the wrong distribution."""
+    scenario = Scenario(entry(NOW).model_copy(update=REPORTED), NOT_FOUND)
+    scenario.clock.advance(15 * 60)
+    due = await scenario.figures.due(scenario.situation)
+    assert due
+    corrected = due.model_copy(update={"distribution_id": "EMD_2"})
+    before = scenario.situation
+    scenario.exporter = exporter(scenario.exporter.status.model_copy(update={"history": [corrected]}))
+    await scenario.figures.do(before, due)
+    assert delivery_in_status(scenario) == {}
+    scenario.reply = Delivery(sent=6)
+    assert await scenario.pass_time(timedelta(minutes=2)) == 1
+    assert delivery_in_status(scenario)["sent"] == 6
 
 
 async def test_figures_that_an_earlier_version_gave_up_are_not_requested_again() -> None:

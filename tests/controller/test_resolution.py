@@ -236,6 +236,61 @@ def test_report_that_git_restores_does_not_act_again() -> None:
     assert settlement_id(UID, f"{RUN}=Sent") in (status.handled_requests or [])
 
 
+# Corrected reports
+
+
+def test_distribution_id_of_a_report_can_be_corrected() -> None:
+    wrong = after_report(f"{RUN}=EMD_wrong")
+    stopped = delivery_figures.given_up(newest(wrong), Reason.DISTRIBUTION_NOT_FOUND)
+    assert delivery_figures.next_read(stopped, EVENTUALLY) is None
+    status = after_report(f"{RUN}=EMD_right", wrong.model_copy(update={"history": [stopped]}))
+    assert (newest(status).result, newest(status).distribution_id) == ("Succeeded", "EMD_right")
+    assert newest(status).delivery is None
+    assert delivery_figures.next_read(newest(status), EVENTUALLY) == SENT_AT + timedelta(minutes=2)
+    assert status.last_settlement
+    assert "EMD_right" in status.last_settlement.message
+
+
+def test_report_of_sent_can_be_corrected_to_not_sent() -> None:
+    before = after_report(f"{RUN}=Sent")
+    status = after_report(f"{RUN}=NotSent", before)
+    assert (newest(status).result, newest(status).reason) == ("Failed", "SettledAsNotSent")
+    assert status.last_successful_time is None
+    assert last_run(status) == ("False", "SettledAsNotSent")
+    assert resolution.next_look(newest(status), EVENTUALLY) == SENT_AT + timedelta(minutes=10)
+    (event,) = new_events(before, status)
+    assert (event.type, event.reason) == ("Warning", "SettledAsNotSent")
+
+
+def test_corrected_report_restores_the_last_successful_time() -> None:
+    earlier = unknown(name=ANOTHER).model_copy(
+        update={"result": "Succeeded", "completion_time": ENDED_AT - timedelta(days=7)}
+    )
+    reported = after_report(f"{RUN}=Sent")
+    before = reported.model_copy(update={"history": [*(reported.history or []), earlier]})
+    assert after_report(f"{RUN}=NotSent", before).last_successful_time == earlier.completion_time
+
+
+@pytest.mark.parametrize("outcome", ["Sent", "EMD_1"])
+def test_report_of_not_sent_can_be_corrected_to_sent(outcome: str) -> None:
+    before = after_report(f"{RUN}=NotSent")
+    status = after_report(f"{RUN}={outcome}", before)
+    assert (newest(status).result, newest(status).reason) == ("Succeeded", "SettledAsSent")
+    assert status.last_successful_time == ENDED_AT
+    assert resolution.next_look(newest(status), EVENTUALLY) is None
+    (event,) = new_events(before, status)
+    assert event.type == "Warning", "relying on the first report, somebody may have requested another run"
+
+
+def test_outcome_that_qualtrics_showed_cannot_be_changed_by_a_report() -> None:
+    found = resolution.looked_for(after_unknown(), newest(after_unknown()), "EMD_1", 1, LATER)
+    assert found
+    status = after_report(f"{RUN}=NotSent", found)
+    assert newest(status) == newest(found)
+    assert status.last_settlement
+    assert status.last_settlement.reason == "SettlementRefused"
+
+
 # Refused reports
 
 ANOTHER = request_run_id(UID, "another")

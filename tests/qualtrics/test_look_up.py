@@ -251,6 +251,15 @@ async def test_delivery_figures_are_read(
     assert read.observed_time == clock.now().replace(microsecond=0)
 
 
+async def test_delivery_figures_of_another_batch_are_refused(sandbox_client: SandboxClient, account: Account) -> None:
+    batches = [await sandbox_client.create_batch_of(address) for address in ("ana@example.com", "ben@example.com")]
+    distribution_id = await sandbox_client.send(batches[0])
+    await sandbox_client.qualtrics.delivery(account.survey_id, distribution_id, batches[0])
+    with pytest.raises(Permanent) as error:
+        await sandbox_client.qualtrics.delivery(account.survey_id, distribution_id, batches[1])
+    assert error.value.reason == "DistributionNotFound"
+
+
 async def test_missing_delivery_figures_stay_missing(server: Server, scripted_client: QualtricsClient) -> None:
     server.script(result(id="EMD_1", stats={"sent": 5, "failed": None, "bounced": "many", "blocked": -1}))
     read = await scripted_client.delivery("SV_1", "EMD_1")

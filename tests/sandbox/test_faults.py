@@ -50,6 +50,12 @@ async def test_wildcard_fault_skips_the_first_request_and_hits_the_next_two(qual
     assert [reply.status_code for reply in replies] == [200, 500, 500, 200]
 
 
+async def test_fault_of_an_operation_that_does_not_exist_is_refused(qualtrics: QualtricsCaller) -> None:
+    with pytest.raises(ValueError, match=r"no operation matches 'qualtrics.send'.*qualtrics.create_distribution"):
+        qualtrics.sandbox.faults.add("qualtrics.send", status=503)
+    assert qualtrics.sandbox.faults.open() == []
+
+
 async def test_fault_without_a_limit_hits_until_faults_are_cleared(qualtrics: QualtricsCaller) -> None:
     qualtrics.sandbox.faults.add("qualtrics.whoami", times=None, status=429, headers={"Retry-After": "7"})
     for _ in range(3):

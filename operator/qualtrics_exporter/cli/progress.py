@@ -9,6 +9,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Self, TextIO
 
 from qualtrics_exporter.export.journal import Ended, Journal
@@ -109,8 +110,12 @@ class WatchedJournal:
         await self.journal.finish(run, ended)
 
 
-def describe(run: ActiveRun) -> str:
-    """The step that follows this entry of the journal."""
+SLOW_SEND = timedelta(seconds=20)
+"""A send that takes longer has probably no clear answer, and is looked up."""
+
+
+def describe(run: ActiveRun, now: datetime | None = None) -> str:
+    """The step that follows this entry of the journal. With the time, it says that a send takes long."""
     match run.step:
         case "Claimed":
             return "Checking Nexthink and Qualtrics, and running the query"
@@ -121,7 +126,9 @@ def describe(run: ActiveRun) -> str:
             again = timestamp(run.refused_until)
             return f"Qualtrics refused the send for now. Retrying at {again}, unless the send is found in Qualtrics"
         case "Sending":
-            return f"Sending the survey to {format_people(run.recipients or 0)}"
+            slow = now and run.send_time and now - run.send_time > SLOW_SEND
+            doubt = ". Qualtrics has not confirmed it yet: the operator looks it up, and does not send it again"
+            return f"Sending the survey to {format_people(run.recipients or 0)}{doubt if slow else ''}"
         case "Sent":
             return f"Sent as distribution {run.distribution_id}"
 

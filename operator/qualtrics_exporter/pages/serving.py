@@ -5,7 +5,8 @@ so each request must name the server itself as its host, and a request of a page
 (https://developer.mozilla.org/docs/Web/HTTP/Headers/Sec-Fetch-Site).
 """
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing, suppress
 from functools import cache
 from importlib.resources import files
 from zoneinfo import ZoneInfo
@@ -39,6 +40,20 @@ def html(text: str, status: int = 200) -> web.Response:
 def redirect(path: str) -> web.Response:
     """After a form was handled: the page that shows the result. Reloading it does not send the form again."""
     return web.Response(status=303, headers={**HEADERS, "Location": path})
+
+
+async def changes(request: web.Request, revisions: AsyncGenerator[str | None, None]) -> web.StreamResponse:
+    """Server-sent events: each revision, until the client closes the connection or there are no more.
+
+    None is a comment, by which both sides notice a lost connection.
+    """
+    response = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream"})
+    with suppress(ConnectionError):  # the page was closed
+        await response.prepare(request)
+        async with aclosing(revisions):
+            async for revision in revisions:
+                await response.write(b": nothing new\n\n" if revision is None else f"data: {revision}\n\n".encode())
+    return response
 
 
 async def asset(request: web.Request) -> web.Response:

@@ -4,6 +4,7 @@ Each event is a revision. A page loads itself again when the revision differs fr
 """
 
 import asyncio
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 
 from aiohttp import web
@@ -31,19 +32,15 @@ class Changes:
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """Send the revision, then each new one, until the client or the server closes the connection."""
-        headers = {**serving.HEADERS, "Content-Type": "text/event-stream"}
-        response = web.StreamResponse(headers=headers)
-        await response.prepare(request)
+        return await serving.changes(request, self._revisions())
+
+    async def _revisions(self) -> AsyncGenerator[str | None, None]:
         sent = None
-        try:
-            while not self._closed.is_set():
-                seen, revision = self._services.changed.notifications, self.revision()
-                await response.write(f"data: {revision}\n\n".encode() if revision != sent else b": keep-alive\n\n")
-                sent = revision
-                await self._next(seen)
-        except ConnectionError:
-            pass  # the client has gone
-        return response
+        while not self._closed.is_set():
+            seen, revision = self._services.changed.notifications, self.revision()
+            yield revision if revision != sent else None
+            sent = revision
+            await self._next(seen)
 
     def revision(self) -> str:
         """Differs after each change, also after one that time makes: a send date, a request that leaves a window."""

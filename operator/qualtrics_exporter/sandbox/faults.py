@@ -94,9 +94,18 @@ class Faults:
         self._faults: list[Fault] = []
         self._held: list[_HeldRequest] = []
         self._changed = changed or ConditionVariable()
+        self.operations: set[str] = set()
+        """All operations that are served, such as `qualtrics.create_distribution`; empty if they are not known."""
 
     def add(self, operation: str, **settings: Any) -> Fault:
-        """Add a fault. The arguments are the fields of `Fault`. A request gets the first fault that applies to it."""
+        """Add a fault. The arguments are the fields of `Fault`. A request gets the first fault that applies to it.
+
+        Raises ValueError if no operation has this name: a fault that hits nothing would look like a service without it.
+        """
+        if self.operations and not any(fnmatchcase(known, operation) for known in self.operations):
+            raise ValueError(
+                f"no operation matches {operation!r}. All operations: {', '.join(sorted(self.operations))}"
+            )
         fault = Fault(operation=operation, **settings)
         self._faults.append(fault)
         self._changed.notify_all()

@@ -65,8 +65,6 @@ class Middleware:
     clock: Clock
     recorder: Recorder
     faults: Faults
-    operations: set[str] = field(default_factory=set)
-    """All operations that are served, such as `qualtrics.create_distribution`."""
 
     def route(
         self,
@@ -81,7 +79,7 @@ class Middleware:
     ) -> None:
         """Serve a path as the operation `service.operation`, which faults and the record refer to."""
         endpoint = Endpoint(service, f"{service}.{operation}", handler, status_reply)
-        self.operations.add(endpoint.operation)
+        self.faults.operations.add(endpoint.operation)
 
         async def serve(request: web.Request) -> web.StreamResponse:
             return await self._serve(endpoint, request)

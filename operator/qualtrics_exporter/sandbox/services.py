@@ -23,7 +23,7 @@ class Services:
         """Notified of each change that the pages of the sandbox show, except for those that only time makes."""
         self.faults = Faults(self.clock, ConditionVariable(outer=self.changed))
         self._recorder = Recorder(changed=ConditionVariable(outer=self.changed))
-        self._middleware = middleware = Middleware(self.clock, self._recorder, self.faults)
+        middleware = Middleware(self.clock, self._recorder, self.faults)
         self._qualtrics_state = QualtricsState(self.account, self.clock, self._recorder)
         self._object_store = ObjectStore(self.account, self.clock, middleware)
         self._nexthink_api = NexthinkApi(self.account, self.clock, middleware, self._object_store)
@@ -51,7 +51,7 @@ class Services:
     @property
     def operations(self) -> list[str]:
         """All operations that are served."""
-        return sorted(self._middleware.operations)
+        return sorted(self.faults.operations)
 
     def uses(self) -> list[Use]:
         """How much of the limits is used now."""

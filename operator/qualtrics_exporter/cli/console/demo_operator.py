@@ -16,6 +16,7 @@ from typing import Any
 from qualtrics_exporter.cli.console.demo import Demo
 from qualtrics_exporter.cli.manifests import Secrets
 from qualtrics_exporter.clock import Clock
+from qualtrics_exporter.controller.actions.delivery import figures_of, given_up_because
 from qualtrics_exporter.controller.election.leadership import Leadership
 from qualtrics_exporter.controller.plan import requests
 from qualtrics_exporter.controller.plan.context import Context
@@ -127,10 +128,9 @@ class DemoOperator:
 
     async def _read_figures(self, entry: HistoryEntry) -> None:
         try:
-            figures = await self._clients.qualtrics.delivery(entry.survey_id or "", entry.distribution_id or "")
-            after = delivery_figures.with_figures(entry, figures)
+            after = delivery_figures.with_figures(entry, await figures_of(self._clients.qualtrics, entry))
         except ExportError as error:
-            after = delivery_figures.given_up(entry, error.reason)
+            after = delivery_figures.given_up(entry, given_up_because(error))
         status, now = self._demo.exporter.status, self._clock.now()
         history = [after if each == entry else each for each in status.history or []]
         status = status.model_copy(update={"history": history})

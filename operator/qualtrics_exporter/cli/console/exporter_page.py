@@ -10,16 +10,15 @@ from qualtrics_exporter.cli.console.charts import chart, response_rate
 from qualtrics_exporter.cli.manifest_findings import about_the_query
 from qualtrics_exporter.cli.progress import describe
 from qualtrics_exporter.cli.qex import requests
-from qualtrics_exporter.cli.qex.health import Level, health
+from qualtrics_exporter.cli.qex.health import UNKNOWN_OUTCOME, Level, health
 from qualtrics_exporter.cli.qex.views import active, next_slots
-from qualtrics_exporter.cli.report import GOOD
 from qualtrics_exporter.controller.plan.requests import RUN, TEST, requested
 from qualtrics_exporter.controller.status import conditions
-from qualtrics_exporter.controller.status.resolution import unknown_entries
+from qualtrics_exporter.controller.status.resolution import is_reported, unknown_entries
 from qualtrics_exporter.nql.findings import Finding
 from qualtrics_exporter.nql.source import Source
 from qualtrics_exporter.resource.exporter import Exporter
-from qualtrics_exporter.resource.status import Condition
+from qualtrics_exporter.resource.status import Condition, HistoryEntry
 
 DONE = {
     "suspended": "The exporter is suspended now. No slot runs until you resume it.",
@@ -69,17 +68,19 @@ def exporter_page(found: Mapping[str, Any], exporter: Exporter, now: datetime, d
     status = exporter.status
     entries = sorted(status.entries, key=lambda entry: entry.completion_time, reverse=True)
     parts, findings = query(found.get("spec"))
+    shown = notice(exporter, done, now)
     return {
         "exporter": exporter,
         "health": health(exporter),
         "active": active(exporter),
         "slots": next_slots(exporter, now),
-        "in_progress": describe(status.active_run) if status.active_run else "",
+        "in_progress": describe(status.active_run, now) if status.active_run else "",
         "gitops_tool": requests.gitops_tool(found) if found else None,
-        "notice": notice(exporter, done),
-        "entries": [(entry, response_rate(entry)) for entry in entries],
+        "notice": shown,
+        "banner": banner(exporter, shown),
+        "entries": [(entry, response_rate(entry), is_reported(entry)) for entry in entries],
         "chart": chart(entries),
-        "conditions": [(condition, _level(condition)) for condition in status.conditions or []],
+        "conditions": [(each, _level(each), _message(each, entries)) for each in status.conditions or []],
         "unknown": unknown_entries(status),
         "query": parts,
         "findings": findings,
@@ -87,7 +88,7 @@ def exporter_page(found: Mapping[str, Any], exporter: Exporter, now: datetime, d
     }
 
 
-def notice(exporter: Exporter, done: str) -> Notice | None:
+def notice(exporter: Exporter, done: str, now: datetime) -> Notice | None:
     """How the reader's request is doing."""
     if not done:
         return None
@@ -95,12 +96,31 @@ def notice(exporter: Exporter, done: str) -> Notice | None:
         return Notice("good", DONE[done])
     status = exporter.status
     if status.active_run and status.active_run.id == done:
-        return Notice("pending", f"{describe(status.active_run)} …")
+        return Notice("pending", f"{describe(status.active_run, now)} …")
     if entry := next((entry for entry in status.entries if entry.id == done), None):
-        return Notice("good" if entry.result in GOOD else "error", f"{entry.result}. {entry.message}")
+        if entry.result == "Unknown":
+            return None  # the page asks for its outcome
+        return Notice("good" if conditions.went_well(entry) else "error", f"{entry.result}. {entry.message}")
     if requested(RUN, exporter) or requested(TEST, exporter):
         return Notice("pending", "Requested. Waiting for the operator. If nothing happens, it may not be running.")
     return Notice("warning", GONE) if RUN_ID.fullmatch(done) else None
+
+
+def banner(exporter: Exporter, shown: Notice | None) -> Notice | None:
+    """What needs attention, unless the page says it already: in this notice, or by asking for an unknown outcome."""
+    found = health(exporter)
+    if found.level not in ("error", "warning") or not found.message:
+        return None
+    asked = found.message == UNKNOWN_OUTCOME and unknown_entries(exporter.status)
+    if asked or (shown and found.message in shown.text):
+        return None
+    return Notice(found.level, found.message)
+
+
+def _message(condition: Condition, entries: Sequence[HistoryEntry]) -> str:
+    """The message of a condition. The table of the runs has that of a run."""
+    of_a_run = condition.type == conditions.LAST_RUN_SUCCEEDED and any(e.message == condition.message for e in entries)
+    return "The latest runs below say more." if of_a_run else condition.message
 
 
 def _level(condition: Condition) -> Level:

@@ -25,6 +25,8 @@ PATHS = (
     r"^/apis/events[.]k8s[.]io/v1/namespaces/[a-z0-9.-]+/events$",
     r"^/apis/authorization[.]k8s[.]io/v1/selfsubjectaccessreviews$",
 )
+# The shell ends the proxy, and a plugin of it, when its input ends: so also if this process is killed.
+_WITH_THIS_PROCESS = '"$@" </dev/null & exec >&- 2>&-; read -r _; kill 0'
 LOG_LINE = re.compile(r"[IWEF][0-9]{4} ")
 """How a line of kubectl's log begins. Other lines are for the user, for example from a plugin that asks for a login."""
 
@@ -38,9 +40,11 @@ async def kubectl_proxy(kubectl: Kubectl) -> AsyncIterator[Path]:
     with tempfile.TemporaryDirectory(prefix="qex-") as folder:  # only this user can enter it
         socket = Path(folder) / "api"
         arguments = ("proxy", "--unix-socket", str(socket), "--accept-paths", ",".join(PATHS), *kubectl.flags)
+        pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(
-            program, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, start_new_session=True
-        )
+            *("sh", "-c", _WITH_THIS_PROCESS, "sh", program, *arguments),
+            stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True,
+        )  # fmt: skip
         errors: deque[str] = deque(maxlen=20)
         reading = asyncio.create_task(_read_errors(process.stderr, errors))
         try:

@@ -1,8 +1,7 @@
 """The handlers of the console: they read, ask `actions`, and render a page."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,12 +12,13 @@ from qualtrics_exporter.cli.console.actions import Confirmed
 from qualtrics_exporter.cli.console.exporter_page import exporter_page
 from qualtrics_exporter.cli.console.form_views import NEW, FormViews
 from qualtrics_exporter.cli.console.rows import Choice
+from qualtrics_exporter.cli.console.snapshot import Key
 from qualtrics_exporter.cli.console.source import Event, Object, Source
 from qualtrics_exporter.cli.qex import requests
 from qualtrics_exporter.cli.qex.kubectl import Failed
 from qualtrics_exporter.cli.qex.requests import Refused
 from qualtrics_exporter.clock import Clock
-from qualtrics_exporter.controller.status.resolution import unknown_entries
+from qualtrics_exporter.controller.status.resolution import reportable, unknown_entries
 from qualtrics_exporter.pages import serving
 from qualtrics_exporter.pages.rendering import Pages
 from qualtrics_exporter.resource.exporter import Exporter
@@ -65,21 +65,19 @@ class Console:
     async def changes(self, request: web.Request) -> web.StreamResponse:
         """Server-sent events: the revision of the list, or of one exporter, whenever it changes."""
         namespace, _, name = request.query.get("exporter", "").partition("/")
-        key = (namespace, name) if name else None
-        response = web.StreamResponse(headers={**serving.HEADERS, "Content-Type": "text/event-stream"})
+        return await serving.changes(request, self._revisions((namespace, name) if name else None))
+
+    async def _revisions(self, key: Key | None) -> AsyncGenerator[str | None, None]:
         seen = -1
-        with suppress(ConnectionResetError):  # the page was closed
-            await response.prepare(request)
-            while True:
-                try:
-                    async with asyncio.timeout(HEARTBEAT_SECONDS):
-                        seen = await self._source.snapshot.changed(key, seen)
-                    text = f"data: {seen}\n\n"
-                except TimeoutError:
-                    text = ": nothing new\n\n"
-                await response.write(text.encode())
-                await asyncio.sleep(QUIET_SECONDS)
-        return response
+        while True:
+            try:
+                async with asyncio.timeout(HEARTBEAT_SECONDS):
+                    seen = await self._source.snapshot.changed(key, seen)
+            except TimeoutError:
+                yield None
+            else:
+                yield str(seen)
+            await asyncio.sleep(QUIET_SECONDS)
 
     # One exporter.
 
@@ -120,13 +118,13 @@ class Console:
         return await self._act(request, resume)
 
     async def confirm_outcome(self, request: web.Request) -> web.StreamResponse:
-        """Ask for the outcome of an unknown run."""
+        """Ask for the outcome of an unknown run, or of one whose outcome a user reported."""
         found = await self._get(request)
         exporter = Exporter.from_object(found)
         run = request.match_info["run"]
-        entry = next((each for each in unknown_entries(exporter.status) if each.id == run), None)
+        entry = next((each for each in reportable(exporter.status) if each.id == run), None)
         if entry is None:
-            return await self._exporter_page(request, found, problem="No run with this id has an unknown outcome.")
+            return await self._exporter_page(request, found, problem="The outcome of this run is not in doubt.")
         return self._page(
             request,
             "outcome.html",
@@ -186,7 +184,7 @@ class Console:
             audience=requests.format_audience(exporter, now),
             test_people=requests.TEST_PEOPLE,
             unknown=unknown_entries(exporter.status),
-            sent=next((entry for entry in exporter.status.history or () if entry.send_time), None),
+            sent=requests.last_sent(exporter),
             fields=Confirmed.of(exporter, now).fields,
         )
 

@@ -93,6 +93,9 @@ def _guard(session: Session, console: Console) -> Middleware:
         except web.HTTPNotFound:
             return console.message(request, 404, "Not found", "There is no such page in the console.")
         except web.HTTPException as error:
+            if isinstance(error, web.HTTPMethodNotAllowed) and request.method in serving.SAFE_METHODS:
+                # The address of a button, without its form. The page with the button is above it.
+                return serving.redirect(request.path.rpartition("/")[0])
             return console.message(request, error.status, "Not possible", error.reason)
         except Exception as error:  # noqa: BLE001 - the reader gets a page, and no traceback
             text = f"The console has an internal error ({type(error).__name__}). Please report it."

@@ -5,7 +5,7 @@ version that it read. On a conflict it reads again: if a request came in between
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -14,7 +14,7 @@ from qualtrics_exporter.cli.qex import requests
 from qualtrics_exporter.cli.qex.kubectl import Failed, Kubectl, connected, name_argument
 from qualtrics_exporter.cli.qex.output import ENTRY_FORMATS, format_data, output_option
 from qualtrics_exporter.cli.qex.requests import Patch, Refused, Request
-from qualtrics_exporter.cli.qex.wait import LONGEST_WAIT, Polling, observe, outcome
+from qualtrics_exporter.cli.qex.wait import Polling, observe, outcome, timeout_option
 from qualtrics_exporter.cli.report import GOOD, report
 from qualtrics_exporter.cli.streams import say
 from qualtrics_exporter.controller.plan.requests import SETTLEMENT, requested
@@ -30,17 +30,13 @@ entry_output = output_option(ENTRY_FORMATS, "Print the entry of the history for 
 
 yes = click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 no_wait = click.option("--no-wait", is_flag=True, help="Do not wait for the outcome.")
-timeout = click.option(
-    "--timeout", type=click.FloatRange(min=0), default=LONGEST_WAIT, show_default=True, metavar="SECONDS",
-    help="How long to wait for the outcome.",
-)  # fmt: skip
 
 
 @click.command("run")
 @name_argument
 @yes
 @no_wait
-@timeout
+@timeout_option
 @entry_output
 @connected
 def run_command(*, kubectl: Kubectl, name: str, yes: bool, no_wait: bool, timeout: float, output: str | None) -> None:
@@ -54,7 +50,8 @@ def run_command(*, kubectl: Kubectl, name: str, yes: bool, no_wait: bool, timeou
     spec = exporter.spec
     if not (spec and spec.dry_run):
         survey = spec.qualtrics.survey_id if spec else ""
-        _confirm(f"Send survey {survey} to {requests.format_audience(exporter, now())}?", exporter, kubectl, yes=yes)
+        question = f"Send survey {survey} to {requests.format_audience(exporter, now())}?"
+        _confirm(question, exporter, kubectl, yes=yes, known=requests.doubts(exporter, now()))
 
     def change(fresh: Exporter) -> Request:
         requests.check_no_newer_run(requests.latest(exporter), fresh)
@@ -69,7 +66,7 @@ def run_command(*, kubectl: Kubectl, name: str, yes: bool, no_wait: bool, timeou
 @click.option("--deliver", is_flag=True, help=f"Send the survey to at most {requests.TEST_PEOPLE} people of the query.")
 @yes
 @no_wait
-@timeout
+@timeout_option
 @entry_output
 @connected
 def test_command(
@@ -112,13 +109,23 @@ def resume_command(*, kubectl: Kubectl, name: str) -> None:
     _set_suspended(kubectl, name, suspend=False)
 
 
+def _report(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+    try:
+        requests.parse_report(value)
+    except Refused as refused:
+        raise click.BadParameter(f"{refused}.") from None
+    return value
+
+
 @click.command("resolve")
 @name_argument
-@click.argument("outcome", metavar="RUN=Sent|NotSent|EMD_…")
-@timeout
+@click.argument("outcome", metavar="RUN=Sent|NotSent|EMD_…", callback=_report)
+@timeout_option
 @connected
 def resolve_command(*, kubectl: Kubectl, name: str, outcome: str, timeout: float) -> None:
     """Report whether a run with the result Unknown was sent, after you looked in Qualtrics. Sends nothing.
+
+    A report that was wrong can be corrected with another one.
 
     RUN is the id of the run, which `kubectl qex status` shows. EMD_… is the id of its distribution in Qualtrics. Exit
     code 0 if the operator accepted the report.
@@ -146,16 +153,14 @@ def _set_suspended(kubectl: Kubectl, name: str, *, suspend: bool) -> None:
         say(f"{tool} manages this exporter and may revert the change. Make it in Git, too.")
 
 
-def _confirm(question: str, exporter: Exporter, kubectl: Kubectl, *, yes: bool) -> None:
-    """Ask before people are mailed. Raises UsageError if nobody can answer."""
-    where = f"Exporter {exporter.namespace}/{exporter.name} in {kubectl.cluster()}."
-    if yes:
-        say(where)
-        return
-    if not sys.stdin.isatty():
+def _confirm(question: str, exporter: Exporter, kubectl: Kubectl, *, yes: bool, known: Sequence[str] = ()) -> None:
+    """Say what is `known`, and ask before people are mailed. Raises UsageError if nobody can answer."""
+    if not (yes or sys.stdin.isatty()):
         raise click.UsageError("This command sends e-mail and asks first. Without a terminal, confirm with --yes.")
-    say(where)
-    click.confirm(question, abort=True, err=True)
+    for sentence in (f"Exporter {exporter.namespace}/{exporter.name} in {kubectl.cluster()}.", *known):
+        say(sentence)
+    if not yes:
+        click.confirm(question, abort=True, err=True)
 
 
 def _write(kubectl: Kubectl, found: dict[str, Any], change: Callable[[Exporter], T]) -> T:

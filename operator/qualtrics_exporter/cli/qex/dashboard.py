@@ -6,6 +6,7 @@ import sys
 import webbrowser
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 import click
@@ -22,15 +23,15 @@ from qualtrics_exporter.clock import Clock, SystemClock
 @click.command("dashboard")
 @click.option("-A", "--all-namespaces", "everywhere", is_flag=True, help="Show the exporters of all namespaces.")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=0, show_default="any free port", help="Port of 127.0.0.1."
-)
+    "--port", type=click.IntRange(0, 65535), metavar="PORT", default=0, show_default="any free port",
+    help="Port of 127.0.0.1.",
+)  # fmt: skip
 @click.option("--no-browser", is_flag=True, help="Only print the address.")
-@connected
+@partial(connected, default="all, or that of the current context if you may not list the others")
 def dashboard_command(*, kubectl: Kubectl, everywhere: bool, port: int, no_browser: bool) -> None:
     """Show the exporters on a page of this machine, until Ctrl-C.
 
     The page has the permissions of your kubeconfig. Its address works once, in one browser: press Enter for another.
-    Without --namespace, it shows all namespaces, or that of the context if you may not list the others.
     """
     if everywhere and kubectl.namespace:
         raise click.UsageError("Use either --namespace or --all-namespaces.")

@@ -5,9 +5,12 @@ from typing import Literal
 
 from qualtrics_exporter.controller.status import conditions
 from qualtrics_exporter.resource.exporter import Exporter
+from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import Condition
 
 Level = Literal["good", "warning", "error", "pending"]
+
+UNKNOWN_OUTCOME = "It is unknown whether the survey was sent. Look in Qualtrics, and report the outcome."
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +32,10 @@ def health(exporter: Exporter) -> Health:
         return _about(ready, "error" if ready.status == "False" else "pending", f"not ready: {ready.reason}")
     last = status.condition(conditions.LAST_RUN_SUCCEEDED)
     if last and last.status == "Unknown" and last.reason not in ("NotYetRun", "NotYetChecked"):
-        return _about(last, "error", f"last run unknown: {last.reason}")
+        return Health("error", f"last run unknown: {last.reason}", UNKNOWN_OUTCOME)
     if last and last.status == "False":
-        return _about(last, "error", f"last run failed: {last.reason}")
+        how = "not delivered" if last.reason == Reason.DUPLICATE_SUPPRESSED else "failed"
+        return _about(last, "error", f"last run {how}: {last.reason}")
     sync = status.condition(conditions.QUERY_IN_SYNC)
     if sync and sync.status == "False":
         return _about(sync, "warning", f"ready, but {sync.reason}")

@@ -24,10 +24,16 @@ _FROM_SERVER = re.compile(r"Error from server \((\w+)\): ")
 _ERROR_LINE = re.compile(r"[Ee]rror[: ]|Unable to connect to the server: |The connection to the server ")
 """How kubectl begins the line with its error. Log lines may come before it, and advice of several lines after it."""
 _CONTEXTS = "`kubectl config get-contexts` shows the contexts of your kubeconfig: choose one with --context."
+_PLAINER = (
+    (r"current-context must exist in order to minify", "the kubeconfig has no current context"),
+    (r"stat (.+): no such file or directory", r"the kubeconfig \1 does not exist"),
+)
+"""Errors of kubectl that speak of its code, and what they mean."""
 _NEXT_STEPS = {
     # Without a context, kubectl tries this address.
     "connection to the server localhost:8080 was refused": f"kubectl does not know which cluster to use. {_CONTEXTS}",
     "context was not found": _CONTEXTS,
+    "no current context": _CONTEXTS,
     "exec: executable": "The program that logs you in failed: log in again, or install the program.",
     "connect to the server": "Check your network connection and VPN.",
     "connection to the server": "Check your network connection and VPN.",
@@ -122,6 +128,8 @@ def failure(errors: str) -> Failed:
     text = (lines or errors.strip().splitlines() or ["kubectl failed without a message"])[-1]
     text = text.removeprefix("error: ").removeprefix("Error in configuration: ").rstrip(".")
     text = text.partition(" - did you specify the right host or port?")[0]
+    for pattern, meaning in _PLAINER:
+        text = re.sub(f"^{pattern}$", meaning, text)
     if "doesn't have a resource type" in text:
         return Failed(f"{text}: the CRD of qualtrics-exporter is not installed in this cluster, or you may not see it.")
     if match := _FROM_SERVER.match(text):
@@ -174,10 +182,13 @@ def from_flags(
     return Kubectl(tuple(flags), namespace)
 
 
-def connected(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the flags that choose cluster and namespace, and call the command with `kubectl` instead."""
+def connected(command: Callable[..., Any], *, default: str = "that of the current context") -> Callable[..., Any]:
+    """Add the flags that choose cluster and namespace, and call the command with `kubectl` instead.
 
-    @click.option("-n", "--namespace", metavar="NAME", help="Namespace. Default: that of the current context.")
+    `default` says which namespaces the command uses without a flag.
+    """
+
+    @click.option("-n", "--namespace", metavar="NAME", help=f"Namespace. Default: {default}.")
     @click.option("--context", metavar="NAME", help="Context of the kubeconfig.")
     @click.option("--kubeconfig", metavar="PATH", help="Kubeconfig. Default: as kubectl, from KUBECONFIG.")
     @click.option("--as", "user", metavar="USER", help="User to impersonate.")

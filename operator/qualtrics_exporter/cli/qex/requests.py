@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from qualtrics_exporter.controller.plan.requests import RUN, SETTLEMENT, TEST, Kind, requested
-from qualtrics_exporter.controller.status.resolution import reportable, understood, unknown_entries
+from qualtrics_exporter.controller.status.resolution import OutcomeReport, reportable, understood, unknown_entries
 from qualtrics_exporter.export.messages import format_people
 from qualtrics_exporter.pages.times import ago
 from qualtrics_exporter.resource.exporter import Exporter
@@ -68,14 +68,20 @@ def suspension(exporter: Exporter, *, suspend: bool) -> Patch | None:
 
 def report_outcome(exporter: Exporter, value: str) -> Request:
     """Report the outcome of an unknown run, or correct a report. Raises `Refused` if the operator would refuse it."""
-    report = understood(value)
-    if report is None:
-        raise Refused("write RUN=Sent, RUN=NotSent or RUN=EMD_…, with the id of the run and of the distribution")
+    report = parse_report(value)
     if report.run not in [entry.id for entry in reportable(exporter.status)]:
         unknown = [entry.id for entry in unknown_entries(exporter.status)]
         known = f"These are unknown: {', '.join(unknown)}" if unknown else "No run of this exporter is unknown"
         raise Refused(f"no entry of a run {report.run} ended Unknown. {known}")
     return _request(SETTLEMENT, exporter, SETTLE_RUN, value)
+
+
+def parse_report(value: str) -> OutcomeReport:
+    """The report in this text. Raises `Refused` if it is not one."""
+    report = understood(value)
+    if report is None:
+        raise Refused("write RUN=Sent, RUN=NotSent or RUN=EMD_…, with the id of the run and of the distribution")
+    return report
 
 
 def check_same(uid: str, exporter: Exporter) -> None:
@@ -162,6 +168,25 @@ def _people(entry: HistoryEntry) -> int | None:
     people = entry.recipients.accepted if entry.recipients else None
     limited = entry.trigger == "Test" and entry.reason != Reason.TEST_PASSED
     return None if limited and people is not None and people <= TEST_PEOPLE else people
+
+
+def doubts(exporter: Exporter, now: datetime) -> list[str]:
+    """What the user should know before the same people are mailed again: sends that may have happened, and the last."""
+    found = [
+        f"It is unknown whether run {entry.id} was sent. If it was, the same people get the survey again. Look in "
+        "Qualtrics first."
+        for entry in unknown_entries(exporter.status)
+    ]
+    if sent := last_sent(exporter):
+        people = sent.recipients.accepted if sent.recipients else None
+        to = "" if people is None else f", to {format_people(people)}"
+        found.append(f"The survey was last sent {ago(sent.send_time, now)}{to}.")
+    return found
+
+
+def last_sent(exporter: Exporter) -> HistoryEntry | None:
+    """The newest run whose send was requested."""
+    return next((entry for entry in exporter.status.history or () if entry.send_time), None)
 
 
 def format_audience(exporter: Exporter, now: datetime) -> str:

@@ -84,7 +84,7 @@ def _status_lines(exporter: Exporter, now: datetime, zone: tzinfo | None) -> Ite
     else:
         facts.append(("Spec", f"invalid: {exporter.spec_error}"))
     if run := status.active_run:
-        facts.append(("In progress", f"{describe(run)} (run {run.id}, since {ago(run.start_time, now)})"))
+        facts.append(("In progress", f"{describe(run, now)} (run {run.id}, since {ago(run.start_time, now)})"))
     yield from (f"  {name:<12} {value}" for name, value in facts)
     yield ""
     yield "Conditions"

@@ -13,6 +13,7 @@ from qualtrics_exporter.cli.qex.output import OBJECT_FORMATS, format_object, out
 from qualtrics_exporter.cli.streams import say
 from qualtrics_exporter.controller.plan.requests import RUN, TEST, requested
 from qualtrics_exporter.controller.status import conditions
+from qualtrics_exporter.pages.times import now
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.status import HistoryEntry
 from qualtrics_exporter.telemetry.redact import redact
@@ -62,7 +63,7 @@ def observe(kubectl: Kubectl, exporter: Exporter, polling: Polling) -> Iterator[
 
 def _progress(exporter: Exporter, waited: float) -> str:
     if run := exporter.status.active_run:
-        return redact(describe(run))
+        return redact(describe(run, now()))
     if waited < UNNOTICED_SECONDS:
         return ""
     return "The operator has not begun it. It may be busy, or not running. Ctrl-C stops only the waiting."
@@ -101,6 +102,12 @@ def _is_ready(exporter: Exporter) -> bool:
 CONDITIONS = {"idle": _is_idle, "ready": _is_ready}
 
 
+timeout_option = click.option(
+    "--timeout", type=click.FloatRange(min=0), default=LONGEST_WAIT, show_default="2700, which is 45 minutes",
+    metavar="SECONDS", help="How long to wait. The request itself does not end then.",
+)  # fmt: skip
+
+
 @click.command("wait")
 @name_argument
 @click.option(
@@ -111,10 +118,7 @@ CONDITIONS = {"idle": _is_idle, "ready": _is_ready}
     show_default=True,
     help="idle: no run or test is in progress or requested. ready: the operator has found no error in it.",
 )
-@click.option(
-    "--timeout", type=click.FloatRange(min=0), default=LONGEST_WAIT, show_default=True, metavar="SECONDS",
-    help="How long to wait.",
-)  # fmt: skip
+@timeout_option
 @output_option(OBJECT_FORMATS, "Then print the exporter for programs, as kubectl get does.")
 @connected
 def wait_command(*, kubectl: Kubectl, name: str, condition: str, timeout: float, output: str | None) -> None:

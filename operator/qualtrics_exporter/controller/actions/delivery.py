@@ -20,6 +20,17 @@ def is_gone(error: ExportError) -> bool:
     return isinstance(error, Permanent) and (error.status == 404 or error.reason is Reason.DISTRIBUTION_NOT_FOUND)
 
 
+def given_up_because(error: ExportError) -> Reason:
+    """Why figures are not asked for again after this error."""
+    return Reason.DISTRIBUTION_NOT_FOUND if is_gone(error) else error.reason
+
+
+async def figures_of(qualtrics: QualtricsClient, entry: HistoryEntry) -> Delivery:
+    """The figures of a run that was sent. Raises `ExportError`, also if a person reported the id of another run."""
+    batch_id = entry.batch_id if is_reported(entry) else None
+    return await qualtrics.delivery(entry.survey_id or "", entry.distribution_id or "", batch_id)
+
+
 class DeliveryFigures(Asker[Delivery]):
     """Reads the delivery figures of runs that were sent."""
 
@@ -28,23 +39,17 @@ class DeliveryFigures(Asker[Delivery]):
     failure = "delivery figures of run %s of %s could not be read: %s"
 
     async def _ask(self, qualtrics: QualtricsClient, entry: HistoryEntry) -> Delivery:
-        # A person may have reported the id of another distribution.
-        batch_id = entry.batch_id if is_reported(entry) else None
-        return await qualtrics.delivery(entry.survey_id or "", entry.distribution_id or "", batch_id)
+        return await figures_of(qualtrics, entry)
 
     def _is_final(self, error: ExportError) -> bool:
         return is_gone(error)
 
     def _answered(self, exporter: Exporter, entry: HistoryEntry, answer: Delivery | ExportError, now: datetime) -> None:
         if isinstance(answer, ExportError):
-            figures = Delivery(stopped_reason=str(self._why(answer)))
+            figures = Delivery(stopped_reason=str(given_up_because(answer)))
         else:
             figures = answer.model_copy(update={"observed_time": now})
         log_delivery(exporter, item_of(entry), figures)
-
-    def _why(self, error: ExportError) -> Reason:
-        """Why the figures are given up."""
-        return Reason.DISTRIBUTION_NOT_FOUND if self._is_final(error) else error.reason
 
     def _changed(
         self, fresh: Exporter, entry: HistoryEntry, answer: Delivery | ExportError, now: datetime
@@ -53,7 +58,7 @@ class DeliveryFigures(Asker[Delivery]):
             if not is_same(old, entry):  # such as another distribution, which a person reported meanwhile
                 return old
             if isinstance(answer, ExportError):
-                return delivery_figures.given_up(old, self._why(answer))
+                return delivery_figures.given_up(old, given_up_because(answer))
             return delivery_figures.with_figures(old, answer.model_copy(update={"observed_time": now}))
 
         history = [updated(old) for old in fresh.status.history or []]

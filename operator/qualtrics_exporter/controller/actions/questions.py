@@ -154,7 +154,11 @@ class Asker(ABC, Generic[T]):
 
 def is_same(one: HistoryEntry, other: HistoryEntry) -> bool:
     """Whether an answer about one is an answer about the other: the same run and the same distribution."""
-    return (one.id, one.completion_time, one.distribution_id) == (other.id, other.completion_time, other.distribution_id)
+    return (one.id, one.completion_time, one.distribution_id) == (
+        other.id,
+        other.completion_time,
+        other.distribution_id,
+    )
 
 
 def _later(now: datetime, seconds: float) -> datetime:

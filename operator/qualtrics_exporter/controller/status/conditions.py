@@ -108,9 +108,13 @@ def last_run(status: Status, entry: HistoryEntry, generation: int, now: datetime
     """`LastRunSucceeded` after this entry, which is the newest one."""
     if entry.result == "Skipped":
         return status
-    good = entry.result in ("Succeeded", "DryRun") and entry.reason != Reason.DUPLICATE_SUPPRESSED
-    state: State = "True" if good else "Unknown" if entry.result == "Unknown" else "False"
+    state: State = "True" if went_well(entry) else "Unknown" if entry.result == "Unknown" else "False"
     return _set(status, LAST_RUN_SUCCEEDED, state, entry.reason, entry.message, generation, now)
+
+
+def went_well(entry: HistoryEntry) -> bool:
+    """Whether the run did what it should do, as far as is known. Mails that nobody got did not go well."""
+    return entry.result in ("Succeeded", "DryRun") and entry.reason != Reason.DUPLICATE_SUPPRESSED
 
 
 def newest_run(status: Status) -> HistoryEntry | None:

@@ -1,8 +1,8 @@
 """The log of runs: structured lines that keep what the history of ten entries forgets.
 
-One line for each entry that ends, one for each later change of its result or reason, and one for each read of delivery
-figures. The process that wrote an entry logs it, once. If the reply to a write is lost, the line waits until the status
-shows that the write took effect. docs/operating.md has the table of fields.
+One line for each entry that ends, one for each later change of its result, reason or distribution, and one for each
+read of delivery figures. The process that wrote an entry logs it, once. If the reply to a write is lost, the line waits
+until the status shows that the write took effect. docs/operating.md has the table of fields.
 """
 
 import logging
@@ -33,7 +33,7 @@ _MESSAGES = {RUN: "a run or slot ended", RUN_CHANGED: "the outcome of a run chan
 KEPT = 4
 """How many writes without a reply are remembered for each exporter."""
 
-_Mark = tuple[str, datetime, str, str]
+_Mark = tuple[str, datetime, str, str, str | None]
 Fields = dict[str, Any]
 
 
@@ -122,7 +122,7 @@ def _lines(before: Exporter, after: Status) -> Iterator[_Line]:
         old = known.get((entry.id, entry.completion_time))
         if old is None:
             yield _Line(RUN, _run(entry, _generation(before, entry)), _mark(entry))
-        elif (old.result, old.reason) != (entry.result, entry.reason):
+        elif _mark(old) != _mark(entry):
             former = {"previous_result": old.result, "previous_reason": _id(old.reason)}
             yield _Line(RUN_CHANGED, _run(entry, None) | former, _mark(entry))
 
@@ -160,7 +160,7 @@ def _generation(before: Exporter, entry: HistoryEntry) -> int | None:
 
 
 def _mark(entry: HistoryEntry) -> _Mark:
-    return entry.id, entry.completion_time, entry.result, entry.reason
+    return entry.id, entry.completion_time, entry.result, entry.reason, entry.distribution_id
 
 
 def _id(text: str | None) -> str | None:

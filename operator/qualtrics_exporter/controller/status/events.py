@@ -20,7 +20,8 @@ def new_entries(before: Status, after: Status) -> list[HistoryEntry]:
     known = {(entry.id, entry.completion_time, entry.result) for entry in before.entries}
     # An entry whose Unknown result becomes known is not new: its changed reason has an Event.
     known |= {(id_, time, result) for id_, time, was in known if was == "Unknown" for result in _OUTCOMES}
-    known |= {(e.id, e.completion_time, "Succeeded") for e in before.entries if resolution.reported_not_sent(e)}
+    reported = [e for e in before.entries if resolution.is_reported(e)]  # another report, or a look-up, may correct it
+    known |= {(e.id, e.completion_time, result) for e in reported for result in _OUTCOMES}
     fresh = [e for e in after.history or [] if (e.id, e.completion_time, e.result) not in known]
     return fresh[::-1]
 

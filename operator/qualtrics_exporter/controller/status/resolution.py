@@ -47,7 +47,7 @@ def unknown_entries(status: Status) -> list[HistoryEntry]:
 
 
 def reportable(status: Status) -> list[HistoryEntry]:
-    """The entries whose outcome a person can report: unknown ones, and those of an earlier report, which may be wrong."""
+    """The entries whose outcome a person can report: unknown ones, and those of an earlier report, to correct it."""
     return [entry for entry in status.entries if entry.result == "Unknown" or is_reported(entry)]
 
 

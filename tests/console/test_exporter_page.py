@@ -1,0 +1,105 @@
+"""What the page of one exporter says: each thing once, and nothing good about mails that nobody got."""
+
+import html
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from qualtrics_exporter.resource.status import timestamp
+from tests.console.in_memory import PATH, START, InMemory, Reader, console
+from tests.support.clock import SteeredClock
+
+RUN = "a" * 20
+NOW = timestamp(START)
+BLOCKED = "Qualtrics blocked all or nearly all e-mails. Send less often."
+UNKNOWN = "It is unknown. Set the annotation qualtrics-exporter.dev/settle-run."
+
+
+@pytest.fixture
+def source() -> InMemory:
+    return InMemory()
+
+
+@pytest.fixture
+def clock() -> SteeredClock:
+    return SteeredClock(start=START)
+
+
+@pytest.fixture
+async def reader(source: InMemory, clock: SteeredClock) -> AsyncIterator[Reader]:
+    async with console(source, clock) as entered:
+        yield entered
+
+
+def ended(source: InMemory, result: str, reason: str, message: str, condition: str) -> None:
+    """A run has ended, and its condition has this status."""
+    entry = {
+        "id": RUN, "trigger": "Request", "completionTime": NOW, "sendTime": NOW, "result": result, "reason": reason,
+        "message": message, "surveyId": "SV_1", "batchId": "BT_1", "recipients": {"accepted": 6},
+    }  # fmt: skip
+    conditions = [
+        {"type": type_, "status": status, "reason": why, "message": text, "lastTransitionTime": NOW}
+        for type_, status, why, text in (
+            ("Ready", "True", "Checked", ""), ("LastRunSucceeded", condition, reason, message)
+        )
+    ]  # fmt: skip
+    source.change(history=[entry], conditions=conditions)
+
+
+async def page(reader: Reader, done: str = "") -> str:
+    status, text = await reader.get(f"{PATH}?done={done}")
+    assert status == 200, text
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", text)).split())
+
+
+async def test_blocked_run_is_reported_once_as_an_error(source: InMemory, reader: Reader) -> None:
+    ended(source, "Succeeded", "DuplicateSuppressed", BLOCKED, "False")
+    _, text = await reader.get(f"{PATH}?done={RUN}")
+    assert re.search(r'<p class="notice error" role="status">Succeeded. Qualtrics blocked', text)
+    assert "last run not delivered: DuplicateSuppressed" in text
+    shown = await page(reader, RUN)
+    assert shown.count(BLOCKED) == 2, "once at the top, and once in the table of the runs"
+    assert (await page(reader)).count(BLOCKED) == 2, "also if the reader did not request this run"
+
+
+async def test_unknown_run_asks_for_its_outcome_and_not_for_an_annotation(source: InMemory, reader: Reader) -> None:
+    ended(source, "Unknown", "DeliveryUnknown", UNKNOWN, "Unknown")
+    shown = await page(reader, RUN)
+    assert "settle-run" not in shown
+    assert shown.count(f"It is unknown whether run {RUN} was sent. Look in Qualtrics for a distribution") == 1
+
+
+async def test_report_of_a_user_can_be_corrected(source: InMemory, reader: Reader) -> None:
+    ended(source, "Succeeded", "SettledAsSent", "A user reported that the survey was sent.", "True")
+    assert "Correct this report" in await page(reader)
+    status, form = await reader.get(f"{PATH}/resolve/{RUN}")
+    assert status == 200
+    fields = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', form))
+    assert (await reader.post(f"{PATH}/resolve/{RUN}", {**fields, "outcome": "NotSent"}))[0] == 303
+    assert source.annotations["settle-run"] == f"{RUN}=NotSent"
+
+
+async def test_outcome_that_no_user_reported_cannot_be_corrected(source: InMemory, reader: Reader) -> None:
+    ended(source, "Succeeded", "Succeeded", "It was sent.", "True")
+    assert "Correct this report" not in await page(reader)
+    assert "The outcome of this run is not in doubt" in (await reader.get(f"{PATH}/resolve/{RUN}"))[1]
+
+
+@pytest.mark.parametrize(("seconds", "doubt"), [(5, False), (60, True)])
+async def test_send_without_an_answer_is_shown_as_such(
+    source: InMemory, clock: SteeredClock, reader: Reader, seconds: int, doubt: bool
+) -> None:
+    run: dict[str, Any] = {"id": RUN, "trigger": "Request", "startTime": NOW, "step": "Sending", "sendTime": NOW}
+    source.change(activeRun={**run, "recipients": 6})
+    clock.advance(seconds)
+    shown = await page(reader, RUN)
+    assert "Sending the survey to 6 people" in shown
+    assert ("Qualtrics has not confirmed it yet" in shown) is doubt
+
+
+@pytest.mark.parametrize("action", ["test", "suspend", "resume"])
+async def test_address_of_a_button_leads_to_its_page(source: InMemory, reader: Reader, action: str) -> None:
+    assert await reader.get(f"{PATH}/{action}") == (303, f"{reader.base}{PATH}")
+    assert source.patches == []
