@@ -57,7 +57,7 @@ async def page(reader: Reader, done: str = "") -> str:
 async def test_blocked_run_is_reported_once_as_an_error(source: InMemory, reader: Reader) -> None:
     ended(source, "Succeeded", "DuplicateSuppressed", BLOCKED, "False")
     _, text = await reader.get(f"{PATH}?done={RUN}")
-    assert re.search(r'<p class="notice error" role="status">Succeeded. Qualtrics blocked', text)
+    assert re.search(r'<p class="notice error" role="status">Sent, but not delivered. Qualtrics blocked', text)
     assert "last run not delivered: DuplicateSuppressed" in text
     shown = await page(reader, RUN)
     assert shown.count(BLOCKED) == 2, "once at the top, and once in the table of the runs"

@@ -100,7 +100,10 @@ def notice(exporter: Exporter, done: str, now: datetime) -> Notice | None:
     if entry := next((entry for entry in status.entries if entry.id == done), None):
         if entry.result == "Unknown":
             return None  # the page asks for its outcome
-        return Notice("good" if conditions.went_well(entry) else "error", f"{entry.result}. {entry.message}")
+        if conditions.went_well(entry):
+            return Notice("good", f"{entry.result}. {entry.message}")
+        result = "Sent, but not delivered" if entry.result == "Succeeded" else entry.result
+        return Notice("error", f"{result}. {entry.message}")
     if requested(RUN, exporter) or requested(TEST, exporter):
         return Notice("pending", "Requested. Waiting for the operator. If nothing happens, it may not be running.")
     return Notice("warning", GONE) if RUN_ID.fullmatch(done) else None
