@@ -1,6 +1,6 @@
-"""One browser for all tests of a module, and the console of an administrator of the namespace."""
+"""One browser for all tests of a module, the console of an administrator, and a console of an exporter in memory."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,9 @@ from tests.cli.conftest import Program
 from tests.cli.qex import Qex
 from tests.conftest import skip_outside_ci
 from tests.console.dashboard import Dashboard, dashboard
+from tests.console.in_memory import START, InMemory, Reader, console_of
 from tests.support.browser import browser, unsupported_reason
+from tests.support.clock import SteeredClock
 from tests.support.stage import Stage
 
 
@@ -37,3 +39,20 @@ def program(tmp_path: Path) -> Program:
     home = tmp_path / "home"
     home.mkdir()
     return Program(home, {})
+
+
+@pytest.fixture
+def source() -> InMemory:
+    return InMemory()
+
+
+@pytest.fixture
+def clock() -> SteeredClock:
+    return SteeredClock(start=START)
+
+
+@pytest.fixture
+async def reader(source: InMemory, clock: SteeredClock) -> AsyncIterator[Reader]:
+    """A reader of the console of `source`."""
+    async with console_of(source, clock) as entered:
+        yield entered

@@ -143,7 +143,7 @@ class Reader:
 
 
 @asynccontextmanager
-async def console(source: InMemory, clock: SteeredClock) -> AsyncIterator[Reader]:
+async def console_of(source: InMemory, clock: SteeredClock) -> AsyncIterator[Reader]:
     """The console of this source, and a reader who has opened its address."""
     async with (
         serve(source, clock) as session,

@@ -2,35 +2,18 @@
 
 import html
 import re
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from qualtrics_exporter.resource.status import timestamp
-from tests.console.in_memory import PATH, START, InMemory, Reader, console
+from tests.console.in_memory import PATH, START, InMemory, Reader
 from tests.support.clock import SteeredClock
 
 RUN = "a" * 20
 NOW = timestamp(START)
 BLOCKED = "Qualtrics blocked all or nearly all e-mails. Send less often."
 UNKNOWN = "It is unknown. Set the annotation qualtrics-exporter.dev/settle-run."
-
-
-@pytest.fixture
-def source() -> InMemory:
-    return InMemory()
-
-
-@pytest.fixture
-def clock() -> SteeredClock:
-    return SteeredClock(start=START)
-
-
-@pytest.fixture
-async def reader(source: InMemory, clock: SteeredClock) -> AsyncIterator[Reader]:
-    async with console(source, clock) as entered:
-        yield entered
 
 
 def ended(source: InMemory, result: str, reason: str, message: str, condition: str) -> None:

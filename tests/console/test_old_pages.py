@@ -1,7 +1,6 @@
 """A page that was open while something else happened: it never sends twice, to other people, or without a word."""
 
 import re
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
@@ -9,27 +8,11 @@ import pytest
 from qualtrics_exporter.controller.plan.requests import wants_delivery
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.names import TEST_MODE
-from tests.console.in_memory import PATH, START, InMemory, Reader, console
+from tests.console.in_memory import PATH, START, InMemory, Reader
 from tests.support.clock import SteeredClock
 
 FIELD = re.compile(r'<input type="hidden" name="(\w+)" value="([^"]*)">')
 RUN_ID = "a" * 20
-
-
-@pytest.fixture
-def source() -> InMemory:
-    return InMemory()
-
-
-@pytest.fixture
-def clock() -> SteeredClock:
-    return SteeredClock(start=START)
-
-
-@pytest.fixture
-async def reader(source: InMemory, clock: SteeredClock) -> AsyncIterator[Reader]:
-    async with console(source, clock) as entered:
-        yield entered
 
 
 async def opened(reader: Reader, path: str = PATH) -> dict[str, str]:

@@ -7,7 +7,7 @@ import pytest
 
 from qualtrics_exporter.cli.console import peer
 from qualtrics_exporter.cli.console.peer import TABLE, user_of
-from tests.console.in_memory import InMemory, console
+from tests.console.in_memory import InMemory, console_of
 from tests.support.clock import SteeredClock
 
 CLIENT, SERVER = ("127.0.0.1", 53542), ("127.0.0.1", 8080)
@@ -36,5 +36,5 @@ async def test_another_user_cannot_use_the_token_and_does_not_use_it_up(monkeypa
     clock = SteeredClock()
     monkeypatch.setattr(peer, "user_of", lambda *_: os.getuid() + 1)
     with pytest.raises(KeyError, match="Set-Cookie"):
-        async with console(InMemory(), clock):
+        async with console_of(InMemory(), clock):
             pass

@@ -2,25 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
 
 import pytest
 
 from hack.limits import HANG_SECONDS
-from tests.console.in_memory import PATH, START, InMemory, Reader, console
-from tests.support.clock import SteeredClock
-
-
-@pytest.fixture
-def source() -> InMemory:
-    return InMemory()
-
-
-@pytest.fixture
-async def reader(source: InMemory) -> AsyncIterator[Reader]:
-    async with console(source, SteeredClock(start=START)) as entered:
-        yield entered
-
+from tests.console.in_memory import PATH, InMemory, Reader
 
 MALFORMED = {
     "header": "GET {base} HTTP/1.1\r\nHost: {host}\r\nBad\x01Header: {cookie}\r\n\r\n",

@@ -1,15 +1,13 @@
 """A real Alertmanager, from the same packages as `prometheus.py`, and a webhook that receives its notifications."""
 
 import json
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from tests.support.prometheus import Server, program
-from tests.support.waiting import HANG_SECONDS
+from tests.support.recording_server import RecordingServer
 
 
 class Alertmanager(Server):
@@ -77,24 +75,19 @@ class Notification(NamedTuple):
         return self.labels["alertname"]
 
 
-class Webhook:
-    """A context manager that serves a local port, accepts every request and records it."""
+class Webhook(RecordingServer[Request]):
+    """It accepts every request and keeps it."""
 
     def __init__(self) -> None:
-        self._requests: list[Request] = []
-        self._changed = threading.Condition()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, name="webhook", daemon=True)
+        super().__init__(self._handler(), ThreadingHTTPServer)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"http://{self.address}"
 
     @property
     def requests(self) -> list[Request]:
-        with self._changed:
-            return list(self._requests)
+        return self.kept
 
     @property
     def notifications(self) -> list[Notification]:
@@ -106,30 +99,8 @@ class Webhook:
             for alert in request.body.get("alerts", [])
         ]
 
-    def until(self, wanted: Callable[[], object], what: str) -> None:
-        """Wait for requests until a condition is met."""
-        with self._changed:
-            if not self._changed.wait_for(wanted, HANG_SECONDS):
-                raise AssertionError(
-                    f"timed out: {what}; received: {[(n.status, n.labels) for n in self.notifications]}"
-                )
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    def _received(self, request: Request) -> None:
-        with self._changed:
-            self._requests.append(request)
-            self._changed.notify_all()
-
     def _handler(self) -> type[BaseHTTPRequestHandler]:
-        received = self._received
+        keep = self._keep
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
@@ -141,7 +112,7 @@ class Webhook:
                 self.send_response(200)
                 self.end_headers()
                 self.wfile.write(b"ok")
-                received(Request(self.path, body))
+                keep(Request(self.path, body))
 
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
                 """Log nothing."""

@@ -6,12 +6,16 @@ Without that, each interrupted run leaves a Prometheus or a registry that nobody
 import atexit
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hack.guard import Guard
+from tests.support.waiting import eventually
+
+T = TypeVar("T")
 
 
 def start(command: Sequence[str | Path], **options: Any) -> subprocess.Popen[Any]:
@@ -19,6 +23,25 @@ def start(command: Sequence[str | Path], **options: Any) -> subprocess.Popen[Any
     process: subprocess.Popen[Any] = subprocess.Popen(command, process_group=0, **options)
     _groups().add(process.pid)
     return process
+
+
+@contextmanager
+def serving(command: Sequence[str | Path], log: Path, what: str, ready: Callable[[], T], **options: Any) -> Iterator[T]:
+    """Run a server until the end of the block, with its output in `log`. The value is the first true one of `ready`."""
+    with log.open("wb") as output:
+        process = start(command, stdout=output, stderr=output, **options)
+
+    def is_ready() -> T:
+        if process.poll() is not None:
+            raise AssertionError(f"{what} exited:\n{log.read_text()}")
+        return ready()
+
+    try:
+        yield eventually(is_ready, f"{what} serves")
+    finally:
+        process.kill()
+        process.wait()
+        ended(process)
 
 
 def ended(process: subprocess.Popen[Any]) -> None:

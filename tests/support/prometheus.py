@@ -8,7 +8,9 @@ import os
 import subprocess
 import urllib.parse
 import urllib.request
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -58,40 +60,31 @@ def _find_data_in_current_folder(folder: Path) -> None:
         path.write_bytes(path.read_bytes().replace(DATA, RELATIVE_DATA))
 
 
-class Server:
+class Server(ABC):
     """A server of the packages, as a context manager. It writes the address where it listens to its log."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._log = folder / "log"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._running = ExitStack()
         self.url = ""
 
+    @abstractmethod
     def command(self) -> Sequence[str | Path]:
         """The command that starts the server on a free local port."""
-        raise NotImplementedError
 
     @property
     def log(self) -> str:
         return self._log.read_text() if self._log.exists() else ""
 
     def __enter__(self) -> Self:
-        with self._log.open("wb") as output:
-            self._process = guarded.start(self.command(), stdout=output, stderr=output, cwd=root())
-        try:
-            self.url = f"http://{eventually(self._address, 'the server listens')}"
-            eventually(self._ready, "the server is ready")
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
+        running = guarded.serving(self.command(), self._log, "the server", self._ready_url, cwd=root())
+        self.url = self._running.enter_context(running)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        assert self._process
-        self._process.kill()
-        self._process.wait()
-        guarded.ended(self._process)
+        self._running.close()
 
     def get(self, path: str, **parameters: str) -> Any:
         """Return the JSON of a GET request."""
@@ -106,19 +99,17 @@ class Server:
         with urllib.request.urlopen(request, timeout=HANG_SECONDS):
             pass
 
-    def _address(self) -> str | None:
-        assert self._process
-        if self._process.poll() is not None:
-            raise AssertionError(f"the server exited:\n{self.log}")
+    def _ready_url(self) -> str:
+        """The URL as soon as the server is ready; empty before."""
         found = [line.partition(LISTENING)[2] for line in self.log.splitlines() if LISTENING in line]
-        return found[0] if found else None
-
-    def _ready(self) -> bool:
+        if not found:
+            return ""
+        url = f"http://{found[0]}"
         try:
-            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=HANG_SECONDS) as reply:
-                return bool(reply.status == 200)
+            with urllib.request.urlopen(f"{url}/-/ready", timeout=HANG_SECONDS) as reply:
+                return url if reply.status == 200 else ""
         except OSError:
-            return False
+            return ""
 
 
 class Prometheus(Server):

@@ -1,15 +1,14 @@
 """A real forward proxy: tinyproxy, from the Debian packages of the machine's release, extracted below `.tools/`."""
 
 import socket
-import subprocess
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from hack import debian
 from tests.support import guarded
-from tests.support.waiting import eventually
 
 PACKAGE = "tinyproxy-bin"
 
@@ -37,7 +36,7 @@ class TinyProxy:
         self._folder = folder
         self._auth = f"BasicAuth {user} {password}\n" if user else ""
         self._more = more
-        self._process: subprocess.Popen[bytes] | None = None
+        self._running = ExitStack()
         self.port = 0
 
     @property
@@ -68,20 +67,13 @@ class TinyProxy:
         settings.write_text(
             CONFIGURATION.format(port=self.port, log=log, folder=self._folder) + self._auth + self._more
         )
-        with (self._folder / "output").open("wb") as output:
-            self._process = guarded.start([program(), "-d", "-c", settings], stdout=output, stderr=output)
-        eventually(self._listens, "the proxy accepts connections")
+        command = [program(), "-d", "-c", settings]
+        self._running.enter_context(guarded.serving(command, self._folder / "output", "the proxy", self._listens))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        assert self._process
-        self._process.kill()
-        self._process.wait()
-        guarded.ended(self._process)
+        self._running.close()
 
     def _listens(self) -> bool:
-        assert self._process
-        if self._process.poll() is not None:
-            raise AssertionError(f"the proxy exited: {(self._folder / 'output').read_text()}")
         with socket.socket() as client:
             return client.connect_ex(("127.0.0.1", self.port)) == 0

@@ -1,7 +1,7 @@
 """A real OCI registry on a local port: crane serves it, from the Go module of the release (`hack/release/tools`)."""
 
 import re
-import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -9,7 +9,6 @@ from typing import Self
 from hack.node.node import Node
 from hack.release import programs
 from tests.support import guarded
-from tests.support.waiting import eventually
 
 
 class LocalRegistry:
@@ -21,7 +20,7 @@ class LocalRegistry:
     def __init__(self, folder: Path, node: Node | None = None) -> None:
         self._log = folder / "registry.log"
         self._node = node
-        self._process: subprocess.Popen[bytes] | None = None
+        self._running = ExitStack()
         self.port = 0
 
     @property
@@ -38,21 +37,12 @@ class LocalRegistry:
         command = [str(programs.crane()), "registry", "serve", "--address", "127.0.0.1:0"]
         if self._node:
             command = [*self._node.network_command, *command]
-        with self._log.open("wb") as log:
-            self._process = guarded.start(command, stdout=log, stderr=log)
-        eventually(self._listens, "the registry serves")
+        self.port = self._running.enter_context(guarded.serving(command, self._log, "the registry", self._found_port))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        assert self._process
-        self._process.kill()
-        self._process.wait()
-        guarded.ended(self._process)
+        self._running.close()
 
-    def _listens(self) -> bool:
-        assert self._process
-        if self._process.poll() is not None:
-            raise AssertionError(f"the registry exited: {self.log}")
+    def _found_port(self) -> int:
         found = re.search(r"serving on port (\d+)", self.log)
-        self.port = int(found[1]) if found else 0
-        return bool(found)
+        return int(found[1]) if found else 0

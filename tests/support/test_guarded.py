@@ -17,12 +17,13 @@ from tests.support.waiting import HANG_SECONDS
 STARTS_PROMETHEUS = """
 import sys
 from pathlib import Path
+from tests.support import guarded
 from tests.support.alertmanager import Alertmanager, to_webhook
 from tests.support.prometheus import Prometheus
 
 folder = Path(sys.argv[1])
-with Alertmanager(folder / "a", to_webhook("http://127.0.0.1:9")) as one, Prometheus(folder / "p") as other:
-    print(one._process.pid, other._process.pid, flush=True)
+with Alertmanager(folder / "a", to_webhook("http://127.0.0.1:9")), Prometheus(folder / "p"):
+    print(*guarded._groups()._known, flush=True)
     sys.stdin.read()
 """
 STARTS_SLEEP = """
