@@ -23,8 +23,8 @@ from qualtrics_exporter.clock import Clock, SystemClock
 @click.command("dashboard")
 @click.option("-A", "--all-namespaces", "everywhere", is_flag=True, help="Show the exporters of all namespaces.")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), metavar="PORT", default=0, show_default="any free port",
-    help="Port of 127.0.0.1.",
+    "--port", type=click.IntRange(0, 65535), metavar="PORT", default=0,
+    help="Port of 127.0.0.1. Default: any free port.",
 )  # fmt: skip
 @click.option("--no-browser", is_flag=True, help="Only print the address.")
 @partial(connected, default="all, or that of the current context if you may not list the others")

@@ -103,8 +103,8 @@ CONDITIONS = {"idle": _is_idle, "ready": _is_ready}
 
 
 timeout_option = click.option(
-    "--timeout", type=click.FloatRange(min=0), default=LONGEST_WAIT, show_default="2700, which is 45 minutes",
-    metavar="SECONDS", help="How long to wait. The request itself does not end then.",
+    "--timeout", type=click.FloatRange(min=0), default=LONGEST_WAIT, metavar="SECONDS",
+    help=f"How long to wait. Default: {LONGEST_WAIT:.0f}, which is 45 minutes. A request continues after it.",
 )  # fmt: skip
 
 
