@@ -159,9 +159,25 @@ def test_second_request_in_the_same_second_is_refused() -> None:
 def test_question_names_unknown_runs_and_the_last_send() -> None:
     sent = {**ENTRY, "id": UNKNOWN, "result": "Unknown", "sendTime": "2026-11-24T11:00:00Z"}
     assert requests.doubts(exporter(), NOW) == []
-    unknown, last = requests.doubts(exporter({"history": [sent, ENTRY]}), NOW)
+    earlier = {**ENTRY, "sendTime": "2026-11-24T09:00:00Z"}
+    unknown, last = requests.doubts(exporter({"history": [sent, earlier]}), NOW)
     assert f"It is unknown whether run {UNKNOWN} was sent" in unknown
-    assert last == "The survey was last sent 1 h ago, to 412 people."
+    assert last == "The survey was last sent 3 h ago, to 412 people."
+
+
+def test_confirmation_does_not_hold_if_the_outcome_of_the_last_run_changes() -> None:
+    """A user confirmed a run because the last one was reported as not sent. Then the report is corrected."""
+    reported = {**ENTRY, "id": UNKNOWN, "result": "Failed", "reason": "SettledAsNotSent"}
+    seen = requests.latest(exporter({"history": [reported]}))
+    requests.check_no_newer_run(seen, exporter({"history": [reported]}))
+    corrected = {**reported, "result": "Succeeded", "reason": "SettledAsSent"}
+    with pytest.raises(Refused, match="has ended in the meantime"):
+        requests.check_no_newer_run(seen, exporter({"history": [corrected]}))
+
+
+def test_confirmation_holds_if_only_the_delivery_of_the_last_run_changes() -> None:
+    seen = requests.latest(exporter({"history": [ENTRY]}))
+    requests.check_no_newer_run(seen, exporter({"history": [{**ENTRY, "reason": "PartlyDelivered"}]}))
 
 
 def test_reported_outcome_can_be_corrected() -> None:

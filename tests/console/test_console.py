@@ -238,7 +238,7 @@ def test_markup_in_texts_is_shown_as_text(stage: Stage, seen: Visit) -> None:
 
 def test_confirmation_names_an_unknown_run_and_the_last_send(stage: Stage, seen: Visit) -> None:
     unknown = examples.entry(0, now(), result="Unknown", reason="SendUnknown", delivery=None)
-    examples.create(stage, "teams-rollout", examples.status(now(), history=[unknown]))
+    examples.create(stage, "teams-rollout", examples.status(now(), history=[unknown, examples.entry(1, now())]))
     open_exporter(seen.page)
     seen.page.get_by_role("link", name="Run now").click()
     expect(seen.page.get_by_text(f"It is unknown whether run {unknown['id']} was sent")).to_be_visible()

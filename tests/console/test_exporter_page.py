@@ -52,6 +52,7 @@ async def test_unknown_run_asks_for_its_outcome_and_not_for_an_annotation(source
     shown = await page(reader, RUN)
     assert "settle-run" not in shown
     assert shown.count(f"It is unknown whether run {RUN} was sent. Look in Qualtrics for a distribution") == 1
+    assert "(batch BT_1)" in shown
 
 
 async def test_report_of_a_user_can_be_corrected(source: InMemory, reader: Reader) -> None:
@@ -62,6 +63,18 @@ async def test_report_of_a_user_can_be_corrected(source: InMemory, reader: Reade
     fields = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', form))
     assert (await reader.post(f"{PATH}/resolve/{RUN}", {**fields, "outcome": "NotSent"}))[0] == 303
     assert source.annotations["settle-run"] == f"{RUN}=NotSent"
+
+
+async def test_report_from_an_old_page_does_not_replace_a_newer_report(source: InMemory, reader: Reader) -> None:
+    ended(source, "Unknown", "DeliveryUnknown", UNKNOWN, "Unknown")
+    form = (await reader.get(f"{PATH}/resolve/{RUN}"))[1]
+    fields = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', form))
+    ended(source, "Succeeded", "SettledAsSent", "A user reported that the survey was sent.", "True")
+    status, text = await reader.post(f"{PATH}/resolve/{RUN}", {**fields, "outcome": "NotSent"})
+    assert status == 409
+    assert "Something became known of this run in the meantime" in text
+    assert source.patches == []
+    assert "A user has reported: A user reported that" in (await reader.get(f"{PATH}/resolve/{RUN}"))[1]
 
 
 async def test_outcome_that_no_user_reported_cannot_be_corrected(source: InMemory, reader: Reader) -> None:

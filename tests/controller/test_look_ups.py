@@ -185,6 +185,15 @@ async def test_answer_about_a_wrong_id_does_not_count_for_its_correction() -> No
     assert delivery_in_status(scenario)["sent"] == 6
 
 
+async def test_failed_read_of_a_wrong_id_does_not_delay_that_of_the_right_one() -> None:
+    scenario = Scenario(entry(NOW - 6 * DAY).model_copy(update=REPORTED), UNAVAILABLE)
+    assert await scenario.pass_time(timedelta(minutes=2)) == 1
+    assert await scenario.pass_time(timedelta(minutes=30)) == 0
+    history = [e.model_copy(update={"distribution_id": "EMD_2"}) for e in scenario.exporter.status.history or []]
+    scenario.exporter = exporter(scenario.exporter.status.model_copy(update={"history": history}))
+    assert await scenario.pass_time(timedelta(minutes=2)) == 1
+
+
 async def test_figures_that_an_earlier_version_gave_up_are_not_requested_again() -> None:
     """It stored the time of the last planned read instead of a reason."""
     given_up = Delivery(sent=4, observed_time=NOW + 7 * DAY)

@@ -4,7 +4,9 @@ A user reports an outcome with the annotation `settle-run`.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -260,6 +262,72 @@ def test_report_of_sent_can_be_corrected_to_not_sent() -> None:
     assert resolution.next_look(newest(status), EVENTUALLY) == SENT_AT + timedelta(minutes=10)
     (event,) = new_events(before, status)
     assert (event.type, event.reason) == ("Warning", "SettledAsNotSent")
+
+
+def test_correction_to_not_sent_announces_the_next_look_up() -> None:
+    """The report of "sent" has ended the look-ups, and they begin again."""
+    before = after_report(f"{RUN}=Sent")
+    early = newest(after_report(f"{RUN}=NotSent", before, SENT_AT + timedelta(minutes=5)))
+    assert "next look is due at 2026-11-23T12:20:00Z (UTC): better wait" in early.message
+    assert (
+        "next look is due now: better wait"
+        in newest(after_report(f"{RUN}=NotSent", before, SENT_AT + timedelta(minutes=11))).message
+    )
+
+
+def test_each_report_about_a_run_creates_an_event_of_its_own() -> None:
+    """The API server keeps one Event of each name."""
+    statuses = [after_unknown()]
+    for value in ("Sent", "NotSent", "EMD_1", "EMD_2"):
+        statuses.append(after_report(f"{RUN}={value}", statuses[-1]))
+    found = [new_events(before, after) for before, after in pairwise(statuses)]
+    assert [[(event.type, event.reason) for event in one] for one in found] == [
+        [("Normal", "SettledAsSent")],
+        [("Warning", "SettledAsNotSent")],
+        [("Warning", "SettledAsSent")],
+        [("Normal", "SettledAsSent")],
+    ]
+    assert len({event.dedup for one in found for event in one}) == 4
+
+
+def test_each_distribution_that_qualtrics_does_not_have_creates_an_event() -> None:
+    status, names = after_unknown(), set()
+    for value in ("EMD_1", "EMD_2"):
+        status = after_report(f"{RUN}={value}", status)
+        stopped = delivery_figures.given_up(newest(status), Reason.DISTRIBUTION_NOT_FOUND)
+        after = status.model_copy(update={"history": [stopped]})
+        (event,) = new_events(status, after)
+        names.add(event.dedup)
+        status = after
+    assert len(names) == 2
+
+
+def test_report_that_git_restores_does_not_undo_a_correction_after_lost_receipts() -> None:
+    corrected = after_report(f"{RUN}=Sent", after_report(f"{RUN}=NotSent"))
+    lost = corrected.model_copy(update={"handled_settlements": None, "handled_requests": None})
+    found = exporter(lost, annotations={"settle-run": f"{RUN}=NotSent"})
+    damaged = replace(found, ignored=("status.handledSettlements",))
+    assert damaged.lost_memory
+    assert newest(planned(damaged, LATER).status).reason == "SettledAsSent"
+
+
+def test_condition_about_another_run_stays_when_a_report_is_corrected() -> None:
+    """The newest run was refused, and the one before was reported, too: the condition is about that one."""
+    refused = unknown(name=request_run_id(UID, "third")).model_copy(
+        update={"result": "Failed", "reason": "SpecInvalid"}
+    )
+    status = after_report(f"{RUN}=Sent")
+    other = newest(status).model_copy(update={"id": ANOTHER, "reason": "PartlyDelivered", "message": "Another."})
+    condition = status.condition("LastRunSucceeded")
+    assert condition
+    conditions_now = [
+        condition.model_copy(update={"message": "It is about the other run."}) if c is condition else c
+        for c in status.conditions or []
+    ]
+    before = status.model_copy(
+        update={"history": [refused, other, *(status.history or [])], "conditions": conditions_now}
+    )
+    assert last_run(after_report(f"{RUN}=NotSent", before)) == ("True", "SettledAsSent")
 
 
 def test_corrected_report_restores_the_last_successful_time() -> None:

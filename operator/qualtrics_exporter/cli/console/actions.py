@@ -17,6 +17,7 @@ from qualtrics_exporter.cli.qex.kubectl import Failed
 from qualtrics_exporter.cli.qex.requests import Patch, Refused, Request
 from qualtrics_exporter.controller.plan.requests import RUN, TEST, Kind
 from qualtrics_exporter.resource.exporter import Exporter
+from qualtrics_exporter.resource.names import SETTLE_RUN
 from qualtrics_exporter.resource.status import timestamp
 
 ATTEMPTS = 10
@@ -99,11 +100,15 @@ async def resume(source: Source, confirmed: Confirmed, now: datetime) -> None:
     await _write(source, confirmed.namespace, confirmed.name, change)
 
 
-async def resolve(source: Source, confirmed: Confirmed, value: str) -> None:
-    """Report the outcome of an unknown run. Raises `Refused` and `Failed`."""
+async def resolve(source: Source, confirmed: Confirmed, run_id: str, outcome: str, seen: str) -> None:
+    """Report the outcome of an unknown run. `seen` is what the page showed of it. Raises `Refused` and `Failed`."""
+    value = f"{run_id}={outcome}"
 
-    def change(exporter: Exporter) -> Patch:
+    def change(exporter: Exporter) -> Patch | None:
         requests.check_same(confirmed.uid, exporter)
+        if exporter.annotations.get(SETTLE_RUN) == value:
+            return None  # the same page has reported it before
+        requests.check_same_outcome(seen, exporter, run_id)
         return requests.report_outcome(exporter, value).patch
 
     await _write(source, confirmed.namespace, confirmed.name, change)

@@ -115,7 +115,7 @@ def banner(exporter: Exporter, shown: Notice | None) -> Notice | None:
     if found.level not in ("error", "warning") or not found.message:
         return None
     asked = found.message == UNKNOWN_OUTCOME and unknown_entries(exporter.status)
-    if asked or (shown and found.message in shown.text):
+    if asked or (shown and shown.level != "good" and found.message in shown.text):
         return None
     return Notice(found.level, found.message)
 

@@ -11,6 +11,7 @@ import re
 import shutil
 import signal
 import tempfile
+from asyncio.subprocess import Process
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,8 +26,8 @@ PATHS = (
     r"^/apis/events[.]k8s[.]io/v1/namespaces/[a-z0-9.-]+/events$",
     r"^/apis/authorization[.]k8s[.]io/v1/selfsubjectaccessreviews$",
 )
-# The shell ends the proxy, and a plugin of it, when its input ends: so also if this process is killed.
-_WITH_THIS_PROCESS = '"$@" </dev/null & exec >&- 2>&-; read -r _; kill 0'
+_GUARD = 'read -r _; kill -s TERM -- "-$1"'
+"""Ends a process group when the input of this shell ends: so also if this process is killed."""
 LOG_LINE = re.compile(r"[IWEF][0-9]{4} ")
 """How a line of kubectl's log begins. Other lines are for the user, for example from a plugin that asks for a login."""
 
@@ -40,11 +41,10 @@ async def kubectl_proxy(kubectl: Kubectl) -> AsyncIterator[Path]:
     with tempfile.TemporaryDirectory(prefix="qex-") as folder:  # only this user can enter it
         socket = Path(folder) / "api"
         arguments = ("proxy", "--unix-socket", str(socket), "--accept-paths", ",".join(PATHS), *kubectl.flags)
-        pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(
-            *("sh", "-c", _WITH_THIS_PROCESS, "sh", program, *arguments),
-            stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True,
-        )  # fmt: skip
+            program, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, start_new_session=True
+        )
+        guarding = asyncio.create_task(_guard(process))
         errors: deque[str] = deque(maxlen=20)
         reading = asyncio.create_task(_read_errors(process.stderr, errors))
         try:
@@ -56,8 +56,21 @@ async def kubectl_proxy(kubectl: Kubectl) -> AsyncIterator[Path]:
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGTERM)  # also a plugin that waits for a login
-            await process.wait()
+            await guarding
             await reading
+
+
+async def _guard(process: Process) -> None:
+    """Guard the process until it has ended. Then the guard ends, because another process may get its number."""
+    guard = await asyncio.create_subprocess_exec(
+        *("/bin/sh", "-c", _GUARD, "sh", str(process.pid)),
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    try:
+        await process.wait()
+    finally:
+        guard.kill()
+        await guard.wait()
 
 
 async def _read_errors(stream: asyncio.StreamReader | None, errors: deque[str]) -> None:

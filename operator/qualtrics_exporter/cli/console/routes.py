@@ -130,7 +130,10 @@ class Console:
             "outcome.html",
             exporter=exporter,
             entry=entry,
-            fields=Confirmed.of(exporter, self._clock.now()).fields,
+            fields={
+                **Confirmed.of(exporter, self._clock.now()).fields,
+                "seen": requests.known_outcome(exporter, run),
+            },
             refusal=await self._refusal(exporter.namespace, "resolve"),
         )
 
@@ -138,8 +141,9 @@ class Console:
         async def report(confirmed: Confirmed) -> str:
             form = await _form(request)
             chosen = str(form.get("outcome", ""))
-            value = str(form.get("distribution", "")).strip() if chosen == "distribution" else chosen
-            await actions.resolve(self._source, confirmed, f"{request.match_info['run']}={value}")
+            outcome = str(form.get("distribution", "")).strip() if chosen == "distribution" else chosen
+            seen = str(form.get("seen", ""))
+            await actions.resolve(self._source, confirmed, request.match_info["run"], outcome, seen)
             return "reported"
 
         return await self._act(request, report)

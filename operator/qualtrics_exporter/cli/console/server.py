@@ -93,7 +93,7 @@ def _guard(session: Session, console: Console) -> Middleware:
         except web.HTTPNotFound:
             return console.message(request, 404, "Not found", "There is no such page in the console.")
         except web.HTTPException as error:
-            if isinstance(error, web.HTTPMethodNotAllowed) and request.method in serving.SAFE_METHODS:
+            if isinstance(error, web.HTTPMethodNotAllowed) and request.method == "GET":
                 # The address of a button, without its form. The page with the button is above it.
                 return serving.redirect(request.path.rpartition("/")[0])
             return console.message(request, error.status, "Not possible", error.reason)

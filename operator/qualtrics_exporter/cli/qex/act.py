@@ -82,7 +82,7 @@ def test_command(
     if deliver:
         survey = exporter.spec.qualtrics.survey_id if exporter.spec else ""
         question = f"Send survey {survey} to at most {requests.TEST_PEOPLE} people of the query?"
-        _confirm(question, exporter, kubectl, yes=yes)
+        _confirm(question, exporter, kubectl, yes=yes, known=requests.doubts(exporter, now()))
 
     def change(fresh: Exporter) -> Request:
         if deliver:
@@ -132,7 +132,14 @@ def resolve_command(*, kubectl: Kubectl, name: str, outcome: str, timeout: float
     """
     found = kubectl.get(name)
     exporter = Exporter.from_object(found)
-    _write(kubectl, found, lambda fresh: requests.report_outcome(fresh, outcome))
+    run = requests.parse_report(outcome).run
+    seen = requests.known_outcome(exporter, run)
+
+    def change(fresh: Exporter) -> Request:
+        requests.check_same_outcome(seen, fresh, run)
+        return requests.report_outcome(fresh, outcome)
+
+    _write(kubectl, found, change)
     for _, current in observe(kubectl, exporter, Polling(timeout)):
         settled = current.status.last_settlement
         if settled and current.status.last_handled_settlement == outcome and not requested(SETTLEMENT, current):

@@ -11,7 +11,13 @@ from datetime import datetime
 from typing import Any
 
 from qualtrics_exporter.controller.plan.requests import RUN, SETTLEMENT, TEST, Kind, requested
-from qualtrics_exporter.controller.status.resolution import OutcomeReport, reportable, understood, unknown_entries
+from qualtrics_exporter.controller.status.resolution import (
+    OutcomeReport,
+    is_reported,
+    reportable,
+    understood,
+    unknown_entries,
+)
 from qualtrics_exporter.export.messages import format_people
 from qualtrics_exporter.pages.times import ago
 from qualtrics_exporter.resource.exporter import Exporter
@@ -98,9 +104,28 @@ def check_unchanged(uid: str, generation: int, exporter: Exporter) -> None:
 
 
 def latest(exporter: Exporter) -> str:
-    """The newest run and the newest test, as one text. It changes when another one ends."""
+    """The newest run and the newest test, as one text. It changes when another one ends, or if one ended otherwise."""
     entries = (next(iter(exporter.status.history or ()), None), exporter.status.last_test)
-    return ",".join(entry.id if entry else "" for entry in entries)
+    return ",".join(_seen(entry) for entry in entries)
+
+
+def _seen(entry: HistoryEntry | None) -> str:
+    """The entry as the user saw it: its id, and how it ended if that is not certain."""
+    if entry is None:
+        return ""
+    certain = entry.result != "Unknown" and not is_reported(entry)
+    return entry.id if certain else f"{entry.id} {entry.result} {entry.reason} {entry.distribution_id or ''}".rstrip()
+
+
+def known_outcome(exporter: Exporter, run_id: str) -> str:
+    """What is known of the outcome of a run, as one text. It changes with each report about it."""
+    return _seen(next((entry for entry in exporter.status.entries if entry.id == run_id), None))
+
+
+def check_same_outcome(seen: str, exporter: Exporter, run_id: str) -> None:
+    """Raise `Refused` if something else became known of the outcome since the user saw `known_outcome`."""
+    if known_outcome(exporter, run_id) != seen:
+        raise Refused("something became known of this run in the meantime. Nothing was reported. Look again")
 
 
 def check_no_newer_run(seen: str, exporter: Exporter) -> None:
@@ -124,7 +149,9 @@ def gitops_tool(exporter: Mapping[str, Any]) -> str | None:
 def _request(kind: Kind, exporter: Exporter, annotation: str, token: str, more: Mapping[str, str] = {}) -> Request:
     annotations = {annotation: token, **more}
     if not requested(kind, replace(exporter, annotations={**exporter.annotations, **annotations})):
-        raise Refused("the operator has handled the same request already, so it would do nothing. Look again")
+        raise Refused(
+            "the operator has handled the same request already. It acts only once, so it would do nothing. Look again"
+        )
     return Request({"metadata": {"annotations": annotations}}, kind.id_of(exporter.uid, token))
 
 
@@ -185,8 +212,9 @@ def doubts(exporter: Exporter, now: datetime) -> list[str]:
 
 
 def last_sent(exporter: Exporter) -> HistoryEntry | None:
-    """The newest run whose send was requested."""
-    return next((entry for entry in exporter.status.history or () if entry.send_time), None)
+    """The newest run that was sent, as far as is known."""
+    runs = (entry for entry in exporter.status.history or () if entry.send_time and entry.result == "Succeeded")
+    return next(runs, None)
 
 
 def format_audience(exporter: Exporter, now: datetime) -> str:

@@ -102,7 +102,7 @@ class Asker(ABC, Generic[T]):
 
     async def do(self, now: Situation, entry: HistoryEntry) -> Exporter:
         """Ask, and write the answer into the status."""
-        key, question, clock = now.key, Question(self.about, entry.id), self.questions.clock
+        key, question, clock = now.key, Question.of(self.about, entry), self.questions.clock
         answer: T | ExportError
         try:
             answer = await self._answer(now.exporter, entry)

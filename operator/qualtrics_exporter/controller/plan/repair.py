@@ -9,6 +9,7 @@ from datetime import datetime
 
 from qualtrics_exporter.controller.plan.requests import (
     RUN,
+    SETTLEMENT,
     TEST,
     refuse_run,
     refuse_test,
@@ -18,7 +19,9 @@ from qualtrics_exporter.controller.plan.requests import (
 )
 from qualtrics_exporter.controller.plan.slot_repair import with_claims_again, with_slots_again
 from qualtrics_exporter.controller.plan.takeover import end_unreadable
+from qualtrics_exporter.controller.status import resolution
 from qualtrics_exporter.resource.exporter import Exporter
+from qualtrics_exporter.resource.names import SETTLE_RUN
 from qualtrics_exporter.resource.reasons import Reason
 from qualtrics_exporter.resource.status import Status
 
@@ -34,11 +37,18 @@ def repaired(exporter: Exporter, now: datetime, *, clock_unsure: bool = False, d
         # The record of runs is incomplete: no slot up to now may act, and no run or test that is requested now.
         status = with_claims_again(exporter, status, now, clock_unsure=clock_unsure)
         status = _with_refusals(exporter, with_receipts_again(exporter, status), now)
-        # A settlement may act again: it sends nothing, and changes only an entry that is still Unknown.
-        status = with_tokens_handled(exporter, status, (RUN, TEST))
+        # A settlement may act again: it sends nothing. But an old one must not undo its correction.
+        kinds = (RUN, TEST, SETTLEMENT) if _was_settled(exporter, status) else (RUN, TEST)
+        status = with_tokens_handled(exporter, status, kinds)
     if status is exporter.status:
         return exporter
     return replace(exporter, status=status, ignored=(), unreadable_run=None)
+
+
+def _was_settled(exporter: Exporter, status: Status) -> bool:
+    """Whether the annotation of a settlement names an entry that a user has settled before."""
+    report = resolution.understood(exporter.annotations.get(SETTLE_RUN, ""))
+    return report is not None and any(e.id == report.run and resolution.is_reported(e) for e in status.entries)
 
 
 def _with_refusals(exporter: Exporter, status: Status, now: datetime) -> Status:

@@ -47,6 +47,12 @@ class Question(NamedTuple):
 
     about: About
     run: str
+    distribution: str = ""
+    """The distribution of the run, if it is known. A user may report another one."""
+
+    @classmethod
+    def of(cls, about: About, entry: HistoryEntry) -> "Question":
+        return cls(about, entry.id, entry.distribution_id or "")
 
 
 FOLLOWED = Question("followed", "")
@@ -130,6 +136,6 @@ def open_questions(
     status: Status, now: datetime, retries: Mapping[Question, datetime] = NO_RETRIES
 ) -> list[OpenQuestion]:
     """What to ask Qualtrics about runs that have ended: their outcomes first, then their delivery figures."""
-    times = [(Question("outcome", e.id), e, resolution.next_look(e, now)) for e in resolution.in_doubt(status)]
-    times += [(Question("figures", e.id), e, delivery_figures.next_read(e, now)) for e in status.history or []]
+    times = [(Question.of("outcome", e), e, resolution.next_look(e, now)) for e in resolution.in_doubt(status)]
+    times += [(Question.of("figures", e), e, delivery_figures.next_read(e, now)) for e in status.history or []]
     return [OpenQuestion(question, entry, max(at, retries.get(question, at))) for question, entry, at in times if at]

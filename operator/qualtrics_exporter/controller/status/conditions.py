@@ -129,7 +129,9 @@ def is_about(status: Status, entry: HistoryEntry) -> bool:
     that were refused because of the spec. Those never have the reason of an entry whose outcome is in doubt.
     """
     condition = status.condition(LAST_RUN_SUCCEEDED)
-    return condition is not None and next((e for e in _runs(status) if e.reason == condition.reason), None) is entry
+    if condition is None or (entry.result != "Unknown" and condition.message != _shortened(entry.message)):
+        return False
+    return next((e for e in _runs(status) if e.reason == condition.reason), None) is entry
 
 
 def _runs(status: Status) -> Iterator[HistoryEntry]:

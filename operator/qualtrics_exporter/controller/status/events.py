@@ -81,15 +81,27 @@ def _ended(entry: HistoryEntry, action: str, earlier: HistoryEntry | None = None
         reason=entry.reason,
         note=f"{entry.result}: {entry.message}",
         action=action,
-        dedup=f"{entry.id} {entry.result} {entry.reason} {entry.completion_time.isoformat()}",
+        dedup=f"{entry.id} {entry.result} {entry.reason} {entry.completion_time.isoformat()}"
+        + _correction(entry, earlier),
     )
 
 
+def _correction(entry: HistoryEntry, earlier: HistoryEntry | None) -> str:
+    """What distinguishes the Events of one report after the other about the same run; empty if nothing is corrected."""
+    if earlier is None or not resolution.is_reported(earlier):
+        return ""
+    return f" {earlier.reason} {earlier.distribution_id} {entry.distribution_id}"
+
+
 def _other_reason(old: Status, new: Status) -> list[tuple[HistoryEntry, HistoryEntry]]:
-    """The entries whose reason changed, before and after the change."""
+    """The entries whose reason or distribution changed, before and after the change."""
     before = {(entry.id, entry.completion_time): entry for entry in old.history or []}
     pairs = [(before.get((e.id, e.completion_time), e), e) for e in new.history or []]
-    return [(earlier, now) for earlier, now in pairs if earlier.reason != now.reason]
+    return [
+        (earlier, now)
+        for earlier, now in pairs
+        if (earlier.reason, earlier.distribution_id) != (now.reason, now.distribution_id)
+    ]
 
 
 def _without_figures(old: Status, new: Status) -> list[HistoryEntry]:
@@ -108,7 +120,8 @@ def _stopped(entry: HistoryEntry) -> EventToRecord:
         reason=reason,
         note=f"The delivery figures of run {entry.id} could not be read, and are not asked for again.{meaning}",
         action="Delivery",
-        dedup=f"{entry.id} figures {reason} {entry.completion_time.isoformat()}",
+        dedup=f"{entry.id} figures {reason} {entry.completion_time.isoformat()}"
+        + (f" {entry.distribution_id}" if resolution.is_reported(entry) else ""),
     )
 
 

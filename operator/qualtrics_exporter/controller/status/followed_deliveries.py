@@ -9,6 +9,7 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from qualtrics_exporter.controller.status.delivery_figures import is_id, next_mark, next_read
+from qualtrics_exporter.controller.status.resolution import is_reported
 from qualtrics_exporter.resource.status import FOLLOWED_DELIVERIES, FollowedDelivery, HistoryEntry, Status
 
 MARKS = tuple(timedelta(days=day) for day in range(1, 8))
@@ -33,7 +34,7 @@ def item_of(entry: HistoryEntry) -> FollowedDelivery:
 
 def with_followed(status: Status, now: datetime) -> Status:
     """The status that also follows the distributions of the entries that left its history, and no finished ones."""
-    left = [item_of(entry) for entry in status.left_history if next_read(entry, now)]
+    left = [item_of(entry) for entry in status.left_history if next_read(entry, now) and not _may_be_another(entry)]
     before = status.followed_deliveries or []
     known = {item.run_id for item in before}
     items = [item for item in (*(new for new in left if new.run_id not in known), *before) if _is_open(item, now)]
@@ -41,6 +42,11 @@ def with_followed(status: Status, now: datetime) -> Status:
     if items == before:
         return status
     return status.model_copy(update={"followed_deliveries": items or None})
+
+
+def _may_be_another(entry: HistoryEntry) -> bool:
+    """Whether a user reported the distribution, and no read has compared its batch with that of the run yet."""
+    return is_reported(entry) and not (entry.delivery and entry.delivery.observed_time)
 
 
 def next_time(status: Status, now: datetime) -> datetime | None:

@@ -94,9 +94,11 @@ def resolve(status: Status, value: str, generation: int, now: datetime) -> Statu
         return _refused(status, f"There is no entry of a run {report.run}.", now)
     reason = Reason.SETTLED_AS_SENT if report.sent else Reason.SETTLED_AS_NOT_SENT
     message = _message(entry, reason, report.distribution_id)
-    if not report.sent and (look := next_look(entry, now)) and look > now:
-        message += f" But the operator's next look is due at {timestamp(look)} (UTC): better wait for that."
     result: Result = "Succeeded" if report.sent else "Failed"
+    look = next_look(entry.model_copy(update={"result": result, "reason": reason}), now)
+    if look and (look > now or is_reported(entry)):  # an earlier report of "sent" has ended the looks
+        when = f"at {timestamp(look)} (UTC)" if look > now else "now"
+        message += f" But the operator's next look is due {when}: better wait for that."
     status = _known(status, entry, result, reason, message, report.distribution_id, generation, now)
     return _with_settlement(status, reason, f"Run {report.run}: {message}", now)
 
