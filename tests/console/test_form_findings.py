@@ -72,6 +72,13 @@ def test_a_form_that_is_being_filled_in_lists_empty_fields_and_reports_mistakes(
     assert [each.field.name for each in wrong.problems if each.field] == ["spec.maxRecipients"]
 
 
+def test_the_query_is_compared_with_the_schedule_despite_a_mistake_in_the_time_zone() -> None:
+    query = "users | with execution.events during past 1d | list ad.email_address"
+    found = problems(filled(query=query, timeZone="Zurich"))
+    assert found.keys() == {"spec.schedule.timeZone", "spec.nexthink.query"}
+    assert found["spec.nexthink.query"].startswith("The query covers 1 day and runs every 7 days")
+
+
 def test_two_parameters_with_the_same_name_are_a_mistake() -> None:
     pairs = [(PARAMETER_NAME, "days"), (PARAMETER_VALUE, "7d"), (PARAMETER_NAME, "days"), (PARAMETER_VALUE, "1d")]
     checked = check(sent_form([*NEW.items(), *pairs], {}), complete=True)
