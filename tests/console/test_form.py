@@ -16,7 +16,7 @@ from qualtrics_exporter.cli.console.form import (
     sent_form,
 )
 from qualtrics_exporter.cli.console.form_check import check
-from qualtrics_exporter.cli.console.form_fields import NOT_SHOWN, Field, fields, leaves, tabs, time_zones
+from qualtrics_exporter.cli.console.form_fields import NOT_SHOWN, Field, fields, in_the_form, leaves, tabs, time_zones
 from qualtrics_exporter.cli.console.form_open import exporters
 from qualtrics_exporter.cli.manifest_findings import findings
 from qualtrics_exporter.cli.written_yaml import to_yaml
@@ -51,7 +51,7 @@ def test_a_field_gets_its_choices_limits_and_help_from_the_crd() -> None:
     policy = by_name["spec.nexthink.driftPolicy"]
     assert (policy.choices, policy.default) == (("Warn", "Hold"), "Warn")
     described = schema()["properties"]["spec"]["properties"]["nexthink"]["properties"]["driftPolicy"]["description"]
-    assert f"{policy.help} {policy.more}" == described
+    assert f"{policy.help} {policy.more}" == in_the_form(described)
     assert "Nexthink API credentials" in by_name["spec.nexthink.credentialsSecretRef.name"].help
     for each in fields():
         assert each.help, each.name

@@ -104,6 +104,46 @@ def test_an_exporter_is_described_by_keyboard_with_findings_while_typing(chromiu
         }
 
 
+def test_going_back_and_reloading_keeps_what_was_entered(chromium: Browser) -> None:
+    with opened(chromium, "new/open", DESKTOP) as visited:
+        page = visited.page
+        page.get_by_label("Manifest, in YAML or JSON").fill(SAMPLE.read_text())
+        page.get_by_role("button", name="Open").click()
+        expect(page.get_by_role("heading", name="Edit dex/teams-rollout")).to_be_visible()
+        page.get_by_label("Most recipients of a run").fill("123")
+        page.get_by_label("Dry run").check()
+        page.get_by_text("More settings").nth(1).click()
+        page.get_by_label("Sample: groups in turn").fill("4")
+        page.get_by_role("tab", name="Data").click()
+        for number, (name, value) in enumerate((("days", "7d"), ("x", ""), ("app", "teams"))):
+            page.locator(".pair").nth(number).get_by_label("Name").fill(name)
+            page.locator(".pair").nth(number).get_by_label("Value").fill(value)
+        page.locator(".pair").nth(1).get_by_label("Name").fill("")
+        page.get_by_label("Subject").fill("Not checked yet")
+
+        def leave_and_return() -> None:
+            page.go_back()
+            expect(page.get_by_role("heading", name="Open a manifest")).to_be_visible()
+            page.go_forward()
+
+        for again in (page.reload, leave_and_return, page.reload):
+            again()
+            expect(page.get_by_role("heading", name="Edit dex/teams-rollout")).to_be_visible()
+            expect(page.get_by_label("Most recipients of a run")).to_have_value("123")
+            expect(page.get_by_label("Dry run")).to_be_checked()
+            expect(page.get_by_label("Sample: groups in turn")).to_be_visible()
+            page.get_by_role("tab", name="Data").click()
+            expect(page.get_by_label("Subject")).to_have_value("Not checked yet")
+            values = [each.input_value() for each in page.locator(".pair input").all()]
+            assert values == ["days", "7d", "", "", "app", "teams", "", ""]
+            expect(page.locator("#manifest")).to_contain_text("subject: Not checked yet")
+            expect(page.locator("#manifest")).to_contain_text("maxRecipients: 123")
+        # Another form is empty.
+        page.get_by_role("link", name="New exporter").click()
+        expect(page.get_by_role("heading", name="New exporter")).to_be_visible()
+        expect(page.get_by_label("Most recipients of a run")).to_have_value("")
+
+
 def test_an_existing_manifest_is_changed_in_one_field_on_a_phone(chromium: Browser) -> None:
     body = changed({}, labels={"team": "dex"})
     text = SAMPLE.read_text().replace("metadata:\n", "metadata:\n  labels: {team: dex}\n")

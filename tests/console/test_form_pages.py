@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from html import unescape
 from html.parser import HTMLParser
 from io import BytesIO
@@ -69,17 +70,24 @@ class Page(HTMLParser):
         return unescape(self.html[start : self.html.index("</pre>", start)])
 
 
-@pytest.fixture
-async def client() -> AsyncIterator[ClientSession]:
-    status = {"history": [{"message": "earlier"}]}
-    body = changed({}, uid="1", annotations={RUN_REQUESTED_AT: "x", "note": "kept"}) | {"status": status}
-    async with serve(OneExporter(body), SystemClock()) as session:
+@asynccontextmanager
+async def browsing(source: OneExporter) -> AsyncIterator[ClientSession]:
+    """A client that has opened the console of this source."""
+    async with serve(source, SystemClock()) as session:
         headers = {"Origin": f"http://{session.host}"}
         url = f"http://{session.host}{session.base}"
         async with ClientSession(url, cookie_jar=CookieJar(unsafe=True), headers=headers) as client:
             async with client.get(session.new_address()) as response:
                 assert response.status == 200
             yield client
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[ClientSession]:
+    status = {"history": [{"message": "earlier"}]}
+    body = changed({}, uid="1", annotations={RUN_REQUESTED_AT: "x", "note": "kept"}) | {"status": status}
+    async with browsing(OneExporter(body)) as client:
+        yield client
 
 
 async def opened(client: ClientSession, text: str, status: int = 200) -> Page:
@@ -116,8 +124,101 @@ async def test_the_manifest_can_be_downloaded_only_without_mistakes(client: Clie
     async with client.post("new/download", data=NEW) as response:
         assert response.headers["Content-Disposition"] == 'attachment; filename="teams-rollout.yaml"'
         assert plain_yaml.read(await response.text())["metadata"] == {"name": "teams-rollout"}
-    page = await checked(client, {**NEW, "metadata.name": f"x{MARKUP}"}, 422, "new/download")
+    page = await checked(client, {**NEW, "metadata.name": f"x{MARKUP}"}, path="new/download")
     assert page.invalid == {"metadata.name"}
+
+
+async def address_after(client: ClientSession, path: str, data: dict[str, str]) -> str:
+    """Where the browser is sent after a POST."""
+    async with client.post(path, data=data, allow_redirects=False) as response:
+        assert response.status == 303
+        return response.headers["Location"]
+
+
+TWO = f"{SAMPLE.read_text()}---\n{to_yaml(changed({}, name='b'))}"
+
+
+@pytest.mark.parametrize(
+    ("path", "data", "shown"),
+    [
+        ("new/open", {"text": SAMPLE.read_text()}, "Edit dex/teams-rollout"),
+        ("new/open", {"text": TWO}, "This text has 2 exporters"),
+        ("new/open", {"text": "something else"}, "something else</textarea>"),
+        ("new/check", NEW, "How is Teams working for you?"),
+        ("new/download", {**NEW, "spec.qualtrics.surveyId": "teams"}, "The manifest cannot be used yet"),
+    ],
+)
+async def test_the_page_after_a_form_can_be_shown_again(
+    client: ClientSession, path: str, data: dict[str, str], shown: str
+) -> None:
+    address = await address_after(client, path, data)
+    for _ in range(2):
+        async with client.get(address) as response:
+            assert shown in unescape(await response.text())
+
+
+async def test_only_the_latest_pages_are_kept(client: ClientSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(form_views, "MOST_KEPT", 2)
+    addresses = [await address_after(client, "new/check", {**NEW, "metadata.name": name}) for name in "abc"]
+    answers = []
+    for address in addresses:
+        async with client.get(address) as response:
+            answers.append((response.status, "Open the manifest again." in await response.text()))
+    assert answers == [(404, True), (200, False), (200, False)]
+
+
+async def test_the_summary_counts_what_the_list_shows(client: ClientSession) -> None:
+    few, much = "users | with execution.events during past 1d | list ad.email_address", "past 7d | limit 5 |"
+    for changes, summary in (
+        ({"spec.nexthink.query": few, "spec.qualtrics.surveyId": "x"}, "1 mistake and 1 warning.</strong>"),
+        ({"spec.nexthink.query": few, "spec.qualtrics.surveyId": "x", "spec.maxRecipients": "x"}, "2 mistakes and 1 "),
+        ({"spec.qualtrics.surveyId": "x"}, "<strong>1 mistake.</strong>"),
+        ({"spec.nexthink.query": few.replace("past 1d |", much)}, "<strong>1 warning.</strong>"),
+        ({}, "<strong>No mistakes.</strong>"),
+    ):
+        page = await checked(client, {**NEW, **changes})
+        assert summary in page.html
+    page = await checked(client, {**NEW, "spec.nexthink.query": few, "metadata.name": "", "live": "1"})
+    assert "No mistakes so far, and 1 warning.</strong> 1 field is still empty." in page.html
+
+
+async def test_only_a_valid_manifest_is_said_to_be_applied(client: ClientSession) -> None:
+    form = {**NEW, "spec.schedule.timeZone": "Europe/Zurich"}
+    assert "If you apply it now, the first slot is" in (await checked(client, form)).html
+    for changes in ({"metadata.name": "A"}, {"spec.nexthink.query": "users | lst x"}, {"spec.schedule.timeZone": ""}):
+        page = await checked(client, {**form, "metadata.name": "A", **changes})
+        assert "The manifest cannot be used yet" in page.html
+        assert "If you apply" not in page.html
+        assert "Applying the manifest" not in page.html
+
+
+async def test_the_demo_says_that_it_has_no_cluster(client: ClientSession) -> None:
+    demo = OneExporter(sample())
+    demo.outbox = "http://127.0.0.1:1/outbox"
+    sentence = "This demo has no cluster, so you cannot apply the manifest here."
+    async with browsing(demo) as client_of_the_demo:
+        page = await checked(client_of_the_demo, NEW)
+        assert sentence in page.html
+        assert "kubectl apply -n NAMESPACE -f teams-rollout.yaml" in page.html
+    assert sentence not in (await checked(client, NEW)).html
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "written"),
+    [
+        ("apiVersion", "qualtrics-exporter.dev/v1", "qualtrics-exporter.dev/v1alpha1"),
+        ("apiVersion", "Qualtrics-Exporter.dev/v1alpha1", "qualtrics-exporter.dev/v1alpha1"),
+        ("kind", "qualtricsexporter", "QualtricsExporter"),
+    ],
+)
+async def test_another_version_or_kind_is_corrected_visibly(
+    client: ClientSession, field: str, value: str, written: str
+) -> None:
+    page = await opened(client, to_yaml({**sample(), field: value}))
+    notice = f"<code>{field}</code>: this form writes <code>{written}</code>"
+    assert notice in page.html
+    assert plain_yaml.read(page.manifest)[field] == written
+    assert notice in (await checked(client, dict(page.sent))).html
 
 
 async def test_what_the_script_gets_is_a_part_of_the_page(client: ClientSession) -> None:

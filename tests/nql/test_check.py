@@ -82,5 +82,5 @@ def test_query_with_sample_groups_can_cover_up_to_one_cycle(window: str, groups:
     if window == "past 7d" and groups == 4:
         assert found[0].message == (
             "the query covers 7 days, but the cycle of spec.sample has 4 days: it can return the same people 2 times; "
-            "use `past 4d` or `groups: 7`"
+            "use `past 4d` or 7 groups"
         )

@@ -195,6 +195,38 @@ def test_a_schema_error_is_reported_in_a_plain_sentence(changes: dict[str, Any],
     assert Exporter.from_object(changed(changes)).spec_error.startswith(error)
 
 
+@pytest.mark.parametrize(
+    ("changes", "path"),
+    [
+        ({"minRecipients": 11, "maxRecipients": 10, "qualtrics.surveyId": "x"}, "minRecipients"),
+        ({"minRecipients": 11, "maxRecipients": 10.0, "schedule": REMOVED}, "minRecipients"),
+        ({"schedule.dayOfWeek": REMOVED, "schedule.timeZone": "x"}, "schedule.dayOfWeek"),
+        ({"schedule.everyHours": 4, "schedule.startingDeadlineSeconds": 0}, "schedule.everyHours"),
+        ({"qualtrics.fromEmail": "dex@example.com", "qualtrics.subject": ""}, "qualtrics.fromEmail"),
+    ],
+)
+def test_a_rule_about_valid_fields_is_reported_despite_other_errors(changes: dict[str, Any], path: str) -> None:
+    errors = read_spec(changed(changes)["spec"])[1]
+    assert [error.path for error in errors].count(f"spec.{path}") == 1
+    assert len(errors) == 2
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"minRecipients": 11, "maxRecipients": "10"},
+        {"minRecipients": -1, "maxRecipients": 10},
+        {**HOURLY, "schedule.everyHours": 5},
+        {"schedule.dayOfWeek": "monday"},
+        {"qualtrics.fromEmail": "dex"},
+        {"sample": {"groups": 4, "percent": 0}},
+        {"sample": {"groups": 1}, "maxRecipients": 5},
+    ],
+)
+def test_a_rule_about_an_invalid_field_is_not_reported(changes: dict[str, Any]) -> None:
+    assert len(read_spec(changed(changes)["spec"])[1]) == 1
+
+
 def test_the_first_three_errors_are_reported_with_the_number_of_further_ones() -> None:
     exporter = Exporter.from_object({"spec": {"schedule": {"frequency": "Hourly", "dayOfWeek": "Monday"}}})
     assert exporter.spec_error == (

@@ -135,8 +135,9 @@ def about_the_query(spec: Any) -> Iterator[tuple[Severity, Finding]]:
         return  # a rule of the field reports this
     given = nexthink.get("parameters")
     parameters = {key: str(value) for key, value in given.items()} if isinstance(given, Mapping) else {}
+    times = {key: schedule[key] for key in ("frequency", "everyHours", "dayOfWeek") if key in schedule}
     try:
-        interval = ScheduleSpec.model_validate(schedule).interval()
+        interval = ScheduleSpec.model_validate(times).interval()
     except ValidationError:
         interval = None
     groups = _part(spec, "sample").get("groups")

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from qualtrics_exporter.resource.lenient import read_status
 from qualtrics_exporter.resource.reasons import Reason
-from qualtrics_exporter.resource.rules import Violation, violations
+from qualtrics_exporter.resource.rules import Violation, broken_despite_errors, violations
 from qualtrics_exporter.resource.spec import Spec
 from qualtrics_exporter.resource.status import MAX_COUNT, Status
 
@@ -107,7 +107,8 @@ def read_spec(raw: Any) -> tuple[Spec | None, list[Violation]]:
     try:
         return Spec.model_validate({} if raw is None else raw), []
     except ValidationError as error:
-        return None, violations(error, Spec, "spec")
+        found = violations(error, Spec, "spec")
+        return None, [*found, *broken_despite_errors(raw, Spec, found, ("spec",))]
 
 
 def _sentence(wrong: list[Violation]) -> str:

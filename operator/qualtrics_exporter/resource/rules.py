@@ -10,9 +10,11 @@ be e-mail addresses.
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from types import SimpleNamespace
+from typing import Any, Self, get_args
 
 from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
 from pydantic.json_schema import JsonSchemaValue
@@ -125,6 +127,29 @@ def violations(error: ValidationError, model: type[BaseModel], root: str) -> lis
     return found
 
 
+def broken_despite_errors(
+    raw: Any, model: type[BaseModel], found: Sequence[Violation], location: tuple[str, ...]
+) -> Iterator[Violation]:
+    """The broken rules about several fields in an object with errors in other fields.
+
+    pydantic evaluates these rules only if all fields are valid. The API server does so, too.
+    """
+    if not isinstance(raw, Mapping):
+        return
+    depth = len(location)
+    wrong = {each.location[depth] for each in found if len(each.location) > depth and each.location[:depth] == location}
+    known = {field.alias or name: (name, field.annotation) for name, field in model.model_fields.items()}
+    valid = SimpleNamespace(**{name: raw.get(key) for key, (name, _) in known.items() if key not in wrong})
+    for rule in getattr(model, "rules", ()):
+        with suppress(AttributeError):  # the rule is about a field that is not valid
+            if not rule.holds(valid):
+                inner = (*location, rule.field)
+                yield Violation(inner, ".".join(inner), rule.message, rule.reason, of_key=rule.unwanted)
+    for key, (_, annotation) in known.items():
+        for inner_model in _models_in(annotation):
+            yield from broken_despite_errors(raw.get(key), inner_model, found, (*location, key))
+
+
 def _sentences(detail: ErrorDetails) -> list[tuple[tuple[str, ...], str, Reason, bool]]:
     context = detail.get("ctx", {})
     if detail["type"] == _BROKEN:
@@ -159,10 +184,15 @@ def _names(model: type[BaseModel]) -> set[str]:
     names: set[str] = set()
     for field in model.model_fields.values():
         names.add(field.alias or "")
-        for inner in (field.annotation, *getattr(field.annotation, "__args__", ())):
-            if isinstance(inner, type) and issubclass(inner, BaseModel):
-                names |= _names(inner)
+        for inner in _models_in(field.annotation):
+            names |= _names(inner)
     return names
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The models in the type of a field: itself, or the one that may be absent."""
+    parts = (annotation, *get_args(annotation))
+    return [part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)]
 
 
 def _cel_text(text: str) -> str:

@@ -19,7 +19,9 @@ The demo without a cluster has the same pages.
     form_views     the handlers of the form, which makes the manifest of an exporter and writes nothing
     form           the form and the manifest, each made from the other
     form_fields    which fields the form has, and where
+    form_wording   the texts of the CRD and of findings, with the labels of the form
     form_check     the findings about a form, at their fields
     form_open      reads the manifests that a user opens in the form
+    sentences      messages as sentences
     templates/     the pages
 """

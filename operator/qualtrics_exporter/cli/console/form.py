@@ -26,6 +26,9 @@ _REQUIRED_OBJECTS: tuple[Path, ...] = (
 
 _ABSENT = object()
 
+IDENTITY: Mapping[str, str] = {"apiVersion": f"{GROUP}/{VERSION}", "kind": KIND}
+"""What the form writes in every manifest."""
+
 
 @dataclass(frozen=True)
 class Form:
@@ -93,7 +96,7 @@ def form_of(manifest: Mapping[str, Any]) -> tuple[Form, list[str]]:
 def manifest_of(form: Form) -> dict[str, Any]:
     """The manifest that the form describes, with the keys in the order of the CRD."""
     made: dict[str, Any] = _copy(form.opened)
-    made |= {"apiVersion": f"{GROUP}/{VERSION}", "kind": KIND}
+    made |= IDENTITY
     for path in _REQUIRED_OBJECTS:
         _object(made, path)
     for each in fields():

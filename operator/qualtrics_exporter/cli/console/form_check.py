@@ -1,11 +1,13 @@
 """Checks the manifest of a form as `qualtrics-exporter validate` does, and finds the field of each finding."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from qualtrics_exporter.cli.console.form import Form, manifest_of
-from qualtrics_exporter.cli.console.form_fields import Field, fields
+from qualtrics_exporter.cli.console.form_fields import Field, fields, in_the_form
+from qualtrics_exporter.cli.console.sentences import sentence
 from qualtrics_exporter.cli.located import documents
 from qualtrics_exporter.cli.manifest_findings import ManifestFinding, Severity, findings
 from qualtrics_exporter.cli.written_yaml import to_yaml
@@ -14,6 +16,7 @@ from qualtrics_exporter.resource.exporter import read_spec
 from qualtrics_exporter.resource.spec import Spec
 
 _QUERY = ("spec", "nexthink", "query")
+_ADDRESS = re.compile(r"https?://|[\w-]+(\.[\w-]+)+/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,8 @@ def check(form: Form, *, complete: bool) -> Checked:
         if span:
             marks.append((*span, finding.severity))
         place = query.place(*span) if span else None
-        problems.append(Problem(finding.severity, _sentence(finding, field), field, place, finding.rule))
+        message = _about_an_address(form, field) or _sentence(finding, field)
+        problems.append(Problem(finding.severity, message, field, place, finding.rule))
     for name in form.repeated_parameters:
         message = f"Two parameters have the name {name}: remove one of them."
         problems.append(Problem("error", message, _field_of("spec.nexthink.parameters")))
@@ -164,12 +168,24 @@ def _is_empty(form: Form, field: Field) -> bool:
 
 
 def _sentence(finding: ManifestFinding, field: Field | None) -> str:
-    if field is None:
-        return f"{finding.message}."
     rest = finding.message.removeprefix(f"{finding.path} ")
     if rest == finding.message:
-        return f"{rest[:1].upper()}{rest[1:]}."
-    return f"This field {rest}."
+        return sentence(in_the_form(rest))
+    if field is None:
+        hint = "The form does not show it: change it in the file, and open it again."
+        return f"{sentence(f'`{finding.path}` {rest}')} {hint}"
+    inner = field.kind == "pairs" and finding.path != field.name
+    return sentence(in_the_form(f"{'A value' if inner else 'This field'} {rest}"))
+
+
+def _about_an_address(form: Form, field: Field | None) -> str:
+    """What to enter in place of the address of a page of Qualtrics. Empty if the field is no id, or has no address."""
+    text = form.text(field.name) if field and field.prefix else ""
+    if field is None or not _ADDRESS.match(text):
+        return ""
+    found = set(re.findall(rf"(?<![0-9A-Za-z]){field.prefix}_[0-9A-Za-z]{{11,15}}(?![0-9A-Za-z])", text))
+    hint = f"Its id is `{found.pop()}`" if len(found) == 1 else f"Enter the id, which begins with `{field.prefix}_`"
+    return f"This is the address of a page. {hint}."
 
 
 def _text(value: Any) -> str:

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
+from qualtrics_exporter.cli.console import form_wording
 from qualtrics_exporter.resource.crd import schema
+from qualtrics_exporter.resource.rules import CEL_RULES
 from qualtrics_exporter.schedule import zone_names
 
 Path = tuple[str, ...]
@@ -38,6 +40,8 @@ class Field:
     """The text of a new form."""
     only_with: str = ""
     """The frequency with which the field exists; empty for all."""
+    prefix: str = ""
+    """Of the ids that the field accepts, without the underscore."""
     rare: bool = False
     """Whether the field is among those that most exporters do not need."""
 
@@ -85,8 +89,14 @@ class _At:
         self.more = more
 
 
-_NAME_HELP = "Lower case letters, digits and -. It identifies the exporter, and nobody who gets the survey sees it."
-_NAMESPACE_HELP = "The part of the cluster that belongs to your team. Without it, kubectl uses that of your kubeconfig."
+_NAME_HELP = (
+    "Lower case letters, digits, `-` and `.`, for example `teams-rollout`. It identifies the exporter, and nobody who "
+    "gets the survey sees it."
+)
+_NAMESPACE_HELP = (
+    "The part of the cluster that belongs to your team: lower case letters, digits and `-`. Without it, the person who "
+    "applies the manifest chooses the namespace."
+)
 
 _TABS: Mapping[str, Mapping[str, tuple[_At, ...]]] = {
     "General": {
@@ -179,6 +189,17 @@ def leaves(node: Mapping[str, Any], path: Path = ()) -> Iterator[str]:
         yield from leaves(inner, (*path, key))
 
 
+def in_the_form(text: str) -> str:
+    """A text about fields of the manifest, for somebody who sees only the form."""
+    return form_wording.in_the_form(text, _labels())
+
+
+@cache
+def _labels() -> Mapping[str, str]:
+    entries = [entry for parts in _TABS.values() for section in parts.values() for entry in section]
+    return {".".join(entry.path): entry.label for entry in entries}
+
+
 @cache
 def time_zones() -> tuple[str, ...]:
     """The time zones to choose from: those of places, and UTC. Other names can be typed."""
@@ -191,15 +212,17 @@ def _field(entry: _At, root: Mapping[str, Any]) -> Field:
     # All Secrets share the description of the name. That of the reference says which Secret it is.
     described = _schema_of(path[:-1], root)[0] if path[-2:] == ("credentialsSecretRef", "name") else known
     full = " ".join(str(described.get("description", "")).split())
-    help_, more = _split(full)
+    help_, more = _split(in_the_form(full))
     if "minimum" in known:
         help_ += f" From {known['minimum']:,} to {known['maximum']:,}."
+    rules = " ".join(rule["rule"] for rule in known.get(CEL_RULES, ()))
     values: dict[str, Any] = {
         "help": help_,
         "more": more,
         "required": required,
         "choices": tuple(map(str, known.get("enum", ()))),
         "default": next(iter(re.findall(r"(\w+) \(the default\)", full)), ""),
+        "prefix": next(iter(re.findall(r"\^([A-Z]+)_", rules)), ""),
     }
     return Field(path, entry.label, entry.kind or _kind(known), **{**values, **entry.more})
 

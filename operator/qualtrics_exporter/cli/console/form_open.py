@@ -6,6 +6,7 @@ The text can be anything. Every problem is a sentence, and a small text cannot b
 from collections.abc import Mapping
 from typing import Any
 
+from qualtrics_exporter.cli.console.sentences import sentence
 from qualtrics_exporter.cli.located import NotYaml, decoded, documents
 from qualtrics_exporter.cli.manifest_findings import mentions_exporter, not_yaml
 from qualtrics_exporter.cli.written_yaml import to_yaml
@@ -60,8 +61,7 @@ def exporters(text: str) -> list[dict[str, Any]]:
         manifests: list[dict[str, Any]] = [budget.tree(cleaned(body)) for body in found]
     except NotYaml as error:
         position = Source(text).position(error.offset)
-        message = not_yaml(error, text)
-        raise Unreadable(f"{str(position).capitalize()}: {message}.") from None
+        raise Unreadable(sentence(f"{position}: {not_yaml(error, text)}")) from None
     except RecursionError:
         raise Unreadable("This text is nested too deeply.") from None
     if any(len(to_yaml(manifest)) > MAX_CHARACTERS for manifest in manifests):

@@ -4,27 +4,39 @@ Reading a manifest and checking a query can take a second each. So both happen i
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+import secrets
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, tzinfo
 from typing import Any, Protocol
 
 from aiohttp import web
 
 from qualtrics_exporter.cli.console import form_open
-from qualtrics_exporter.cli.console.form import PARAMETER_NAME, PARAMETER_VALUE, Form, form_of, new_form, sent_form
+from qualtrics_exporter.cli.console.form import (
+    IDENTITY,
+    PARAMETER_NAME,
+    PARAMETER_VALUE,
+    Form,
+    form_of,
+    new_form,
+    sent_form,
+)
 from qualtrics_exporter.cli.console.form_check import Checked, check
 from qualtrics_exporter.cli.console.form_fields import tabs, time_zones
 from qualtrics_exporter.cli.console.form_open import Unreadable
 from qualtrics_exporter.cli.qex import requests
 from qualtrics_exporter.cli.written_yaml import to_yaml
 from qualtrics_exporter.clock import Clock
-from qualtrics_exporter.pages.serving import HEADERS
+from qualtrics_exporter.pages.serving import HEADERS, redirect
 from qualtrics_exporter.schedule import next_slot
 
 NEW = "new"
 CHECK = "new/check"
 OPEN = "new/open"
 DOWNLOAD = "new/download"
+KEPT = "new/kept"
+MOST_KEPT = 50
+"""Pages that are kept. Each has at most the size of a request, and usually a hundredth of that."""
 
 _TOO_LARGE = f"This file is too large: the limit is {form_open.MAX_CHARACTERS:,} characters."
 
@@ -41,46 +53,73 @@ class Zone(Protocol):
     def __call__(self, request: web.Request) -> tzinfo | None: ...
 
 
-class FormViews:
-    """The handlers. Each makes its page with `render`."""
+Page = Callable[[web.Request], Awaitable[web.Response]]
 
-    def __init__(self, render: Render, zone: Zone, clock: Clock) -> None:
+
+class FormViews:
+    """The handlers. Each makes its page with `render`.
+
+    The page after a POST is kept, and the browser is sent to its address. A browser that goes back or forward to the
+    reply to a POST would ask whether to send it again, and show nothing.
+    """
+
+    def __init__(self, render: Render, zone: Zone, base: str, clock: Clock) -> None:
         self._render = render
         self._zone = zone
+        self._base = base
         self._clock = clock
+        self._kept: dict[str, Page] = {}
 
     async def new(self, request: web.Request) -> web.Response:
         """The form of a new exporter."""
         form = new_form(getattr(self._zone(request), "key", ""))
-        return await self._page(request, form, current=NEW)
+        return await self._page(request, form)
 
     async def edit(self, request: web.Request, exporter: Mapping[str, Any]) -> web.Response:
         """The form with an exporter of the cluster."""
         try:
             manifest = await asyncio.to_thread(_from_cluster, exporter)
         except Unreadable as error:
-            return self._unreadable(request, error)
-        return await self._opened(request, manifest)
+            return await self._open(request, 422, problem=str(error))
+        form, _ = await asyncio.to_thread(form_of, manifest)
+        return await self._page(request, form, complete=True)
+
+    async def kept(self, request: web.Request) -> web.Response:
+        """A page that was kept."""
+        if page := self._kept.get(request.match_info["key"]):
+            return await page(request)
+        return await self._open(request, 404, problem="This page is not kept any more. Open the manifest again.")
+
+    def _keep(self, page: Page) -> web.Response:
+        """Keep a page, and send the browser there."""
+        key = secrets.token_urlsafe(9)
+        self._kept[key] = page
+        if len(self._kept) > MOST_KEPT:
+            del self._kept[next(iter(self._kept))]
+        return redirect(f"{self._base}{KEPT}/{key}")
+
+    def _keep_form(self, form: Form) -> web.Response:
+        return self._keep(lambda request: self._page(request, form, complete=True))
 
     async def check(self, request: web.Request) -> web.Response:
         """The form again, with its findings and its manifest; for the script only these."""
         try:
             sent, form = await _sent(request)
         except Unreadable as error:
-            return self._unreadable(request, error)
+            return await self._open(request, 422, problem=str(error))
         if "live" in sent:
             return await self._page(request, form, complete="complete" in sent, template="form_checked.html")
-        return await self._page(request, form, complete=True)
+        return self._keep_form(form)
 
     async def download(self, request: web.Request) -> web.Response:
         """The manifest as a file, or the form with its mistakes."""
         try:
             _, form = await _sent(request)
         except Unreadable as error:
-            return self._unreadable(request, error)
+            return await self._open(request, 422, problem=str(error))
         checked = await asyncio.to_thread(check, form, complete=True)
         if not checked.valid:
-            return await self._page(request, form, complete=True, status=422)
+            return self._keep_form(form)
         disposition = f'attachment; filename="{checked.name}.yaml"'  # a valid name needs no escapes
         headers = {**HEADERS, "Content-Disposition": disposition}
         return web.Response(text=checked.manifest, content_type="application/yaml", charset="utf-8", headers=headers)
@@ -88,7 +127,7 @@ class FormViews:
     async def open(self, request: web.Request) -> web.Response:
         """The page to open a manifest, or the form with a manifest that was pasted or uploaded."""
         if request.method != "POST":
-            return self._render(request, "form_open.html", current=NEW, text="", problem="", found=())
+            return await self._open(request)
         text = ""
         try:
             sent = await _post(request)
@@ -99,19 +138,25 @@ class FormViews:
                 content = form_open.text_of(await asyncio.to_thread(file.file.read))
             found = await asyncio.to_thread(form_open.exporters, content)
         except Unreadable as error:
-            return self._unreadable(request, error, text)
+            problem = str(error)
+            return self._keep(lambda request: self._open(request, 422, text=text, problem=problem))
         if len(found) == 1:
-            return await self._opened(request, found[0])
+            form, _ = await asyncio.to_thread(form_of, found[0])
+            return self._keep_form(form)
         choices = await asyncio.to_thread(_choices, found)
-        return self._render(request, "form_open.html", current=NEW, text="", problem="", found=choices)
+        return self._keep(lambda request: self._open(request, found=choices))
 
-    async def _opened(self, request: web.Request, manifest: Mapping[str, Any]) -> web.Response:
-        form, changed = await asyncio.to_thread(form_of, manifest)
-        return await self._page(request, form, complete=True, changed=changed)
-
-    def _unreadable(self, request: web.Request, error: Unreadable, text: str = "") -> web.Response:
-        values = {"current": NEW, "text": text, "problem": str(error), "found": ()}
-        return self._render(request, "form_open.html", status=422, **values)
+    async def _open(
+        self,
+        request: web.Request,
+        status: int = 200,
+        *,
+        text: str = "",
+        problem: str = "",
+        found: Sequence[tuple[str, str]] = (),
+    ) -> web.Response:
+        values = {"current": NEW, "text": text, "problem": problem, "found": found}
+        return self._render(request, "form_open.html", status, **values)
 
     async def _page(
         self,
@@ -120,11 +165,9 @@ class FormViews:
         *,
         complete: bool = False,
         template: str = "form.html",
-        status: int = 200,
-        **values: Any,
     ) -> web.Response:
         shown = await asyncio.to_thread(_values, form, complete, self._clock.now())
-        return self._render(request, template, status=status, **{**shown, **values})
+        return self._render(request, template, **shown)
 
 
 def _values(form: Form, complete: bool, now: datetime) -> dict[str, Any]:
@@ -142,7 +185,8 @@ def _values(form: Form, complete: bool, now: datetime) -> dict[str, Any]:
         "schedule": _schedule(checked),
         "first_slot": _first_slot(checked, now),
         "gitops_tool": _gitops_tool(form.opened),
-        "changed": (),
+        "changed": form_of(form.opened)[1] if form.opened else (),
+        "identity": IDENTITY,
         "current": None if form.opened else NEW,
     }
 

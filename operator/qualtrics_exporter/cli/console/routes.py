@@ -12,6 +12,7 @@ from qualtrics_exporter.cli.console.actions import Confirmed
 from qualtrics_exporter.cli.console.exporter_page import exporter_page
 from qualtrics_exporter.cli.console.form_views import NEW, FormViews
 from qualtrics_exporter.cli.console.rows import Choice
+from qualtrics_exporter.cli.console.sentences import sentence
 from qualtrics_exporter.cli.console.snapshot import Key
 from qualtrics_exporter.cli.console.source import Event, Object, Source
 from qualtrics_exporter.cli.qex import requests
@@ -42,7 +43,7 @@ class Console:
         self._clock = clock
         package = "qualtrics_exporter.cli.console"
         self._pages = Pages(package, base=base, brand="Qualtrics exporters", links=LINKS, where=source.where)
-        self.form = FormViews(self._page, serving.zone_of, clock)
+        self.form = FormViews(self._page, serving.zone_of, base, clock)
 
     # The list.
 
@@ -162,7 +163,7 @@ class Console:
                 raise
             return await self._exporter_page(request, found, problem=str(failed), status=_status(failed))
         except Refused as refused:
-            return await self._exporter_page(request, found, problem=_sentence(refused), status=409)
+            return await self._exporter_page(request, found, problem=sentence(str(refused)), status=409)
         return serving.redirect(f"{self._base}exporters/{namespace}/{name}?done={done}")
 
     async def _confirm(self, request: web.Request, action: str) -> web.StreamResponse:
@@ -177,7 +178,7 @@ class Console:
             else:
                 requests.request_test(exporter, now, deliver=True)
         except Refused as refused:
-            refusal = _sentence(refused)
+            refusal = sentence(str(refused))
         if refusal:
             return await self._exporter_page(request, found, problem=refusal, status=409)
         return self._page(
@@ -275,8 +276,3 @@ async def _form(request: web.Request) -> Mapping[str, object]:
 
 def _status(failed: Failed) -> int:
     return STATUS.get(failed.cause, 502)
-
-
-def _sentence(refused: Refused) -> str:
-    text = str(refused)
-    return f"{text[0].upper()}{text[1:]}."

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from qualtrics_exporter.cli.console.form_views import CHECK, DOWNLOAD, NEW, OPEN
+from qualtrics_exporter.cli.console.form_views import CHECK, DOWNLOAD, KEPT, NEW, OPEN
 from qualtrics_exporter.cli.console.routes import Console
 from qualtrics_exporter.cli.console.session import NotAllowed, Session
 from qualtrics_exporter.cli.console.source import Source
@@ -58,6 +58,7 @@ def _routes(console: Console) -> list[tuple[str, str, Handler]]:
         ("POST", DOWNLOAD, console.form.download),
         ("GET", OPEN, console.form.open),
         ("POST", OPEN, console.form.open),
+        ("GET", f"{KEPT}/{{key}}", console.form.kept),
         ("GET", exporter, console.exporter),
         ("GET", f"{exporter}/edit", console.edit),
         ("GET", f"{exporter}/run", console.confirm_run),

@@ -52,7 +52,7 @@ def _mismatch_message(length: timedelta | None, interval: timedelta, cycle: time
     every = f"runs every {_format(interval, one=True)}"
     if cycle > interval and length is not None and length > cycle:
         covers = f"the query covers {_format(length)}, but the cycle of spec.sample has {_format(cycle)}"
-        fix = f"use `past {_short(cycle)}` or `groups: {ceil(length / interval)}`"
+        fix = f"use `past {_short(cycle)}` or {ceil(length / interval)} groups"
         return f"{covers}: it can return the same people {ceil(length / cycle)} times; {fix}"
     if length is None:
         return f"the query covers fixed dates and {every}: it returns the same people each time"

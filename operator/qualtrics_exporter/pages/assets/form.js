@@ -72,13 +72,31 @@ frequency.addEventListener("change", showByFrequency)
 showByFrequency()
 
 // An empty pair of inputs for the next parameter.
+const pairs = () => [...form.querySelectorAll(".pair")]
 function addPair() {
-  const pairs = [...form.querySelectorAll(".pair")]
-  const last = pairs.at(-1)
-  if (![...last.querySelectorAll("input")].some(input => input.value)) return
+  const last = pairs().at(-1)
   const next = last.cloneNode(true)
   for (const input of next.querySelectorAll("input")) input.value = ""
   last.after(next)
+}
+
+// What the user entered belongs to this entry in the history of the tab. So Back, Forward and a reload restore it, and a
+// new form is empty. It ends with the tab.
+const inputs = () => [...form.elements].filter(each => each.name)
+const property = input => input.type === "checkbox" ? "checked" : "value"
+function keep() {
+  history.replaceState({ complete, pairs: pairs().length, values: inputs().map(each => each[property(each)]) }, "")
+}
+function restore(kept) {
+  complete ||= kept.complete
+  for (const pair of pairs().slice(kept.pairs)) pair.remove()
+  while (pairs().length < kept.pairs) addPair()
+  for (const [number, each] of inputs().entries()) {
+    each[property(each)] = kept.values[number]
+    if (kept.values[number]) each.closest("details")?.setAttribute("open", "")
+  }
+  showByFrequency()
+  soon()
 }
 
 function showFindings() {
@@ -110,6 +128,7 @@ let timer = 0
 let checking = null
 let again = false
 function check() {
+  keep()
   again = true
   checking ??= checkUntilCurrent().finally(() => { checking = null })
   return checking
@@ -160,7 +179,7 @@ function soon() {
   timer = setTimeout(check, 300)
 }
 form.addEventListener("input", event => {
-  if (event.target.closest(".pair")) addPair()
+  if (event.target.closest(".pair") && [...pairs().at(-1).querySelectorAll("input")].some(input => input.value)) addPair()
   soon()
 })
 
@@ -175,4 +194,9 @@ form.addEventListener("submit", async event => {
   else document.getElementById("result").scrollIntoView()
 })
 document.addEventListener("click", event => { if (event.target.closest("[data-copy]")) changed = false })
-addEventListener("beforeunload", event => { if (changed) event.preventDefault() })
+addEventListener("beforeunload", event => {
+  if (!changed) return
+  keep()
+  event.preventDefault()
+})
+if (history.state) restore(history.state)
