@@ -43,6 +43,7 @@ Time and waiting:
 Processes:
 
     guarded.py                  servers that end with the test process, also if it is killed
+    recording_server.py         a server in a thread that keeps what it received
 
 Other modules:
 
