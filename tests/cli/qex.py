@@ -22,7 +22,12 @@ from tests.support.waiting import HANG_SECONDS
 
 CTRL_C = "\x03"
 CTRL_D = "\x04"
-IN_A_TERMINAL = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
+# The default for Ctrl-C: a shell lets the commands that it starts in the background ignore it.
+IN_A_TERMINAL = """
+import os, pty, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))
+"""
 
 
 @dataclass(frozen=True)
