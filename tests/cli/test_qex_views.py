@@ -8,10 +8,10 @@ import pytest
 
 from qualtrics_exporter.cli.qex import requests, tables, views
 from qualtrics_exporter.cli.qex.requests import Refused
-from qualtrics_exporter.export.run_ids import request_run_id
+from qualtrics_exporter.export.run_ids import request_run_id, settlement_id
 from qualtrics_exporter.pages import times
 from qualtrics_exporter.resource.exporter import Exporter
-from qualtrics_exporter.resource.names import RUN_REQUESTED_AT, TEST_MODE, TEST_REQUESTED_AT
+from qualtrics_exporter.resource.names import RUN_REQUESTED_AT, SETTLE_RUN, TEST_MODE, TEST_REQUESTED_AT
 from qualtrics_exporter.sandbox import Account
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -182,17 +182,25 @@ def test_confirmation_holds_if_only_the_delivery_of_the_last_run_changes() -> No
 
 def test_reported_outcome_can_be_corrected() -> None:
     reported = {**ENTRY, "id": UNKNOWN, "result": "Succeeded", "reason": "SettledAsSent"}
-    assert requests.report_outcome(exporter({"history": [reported]}), f"{UNKNOWN}=NotSent").run_id
+    assert requests.report_outcome(exporter({"history": [reported]}), f"{UNKNOWN}=NotSent", NOW).run_id
+
+
+def test_report_that_was_handled_before_becomes_a_new_one() -> None:
+    value = f"{UNKNOWN}=Sent"
+    reported = {**ENTRY, "id": UNKNOWN, "result": "Failed", "reason": "SettledAsNotSent"}
+    handled = {"history": [reported], "handledSettlements": [settlement_id("uid-1", value)[:10]]}
+    request = requests.report_outcome(exporter(handled), value, NOW)
+    assert request.patch["metadata"]["annotations"][SETTLE_RUN] == f"{value}@2026-11-24T12:00:00Z"
 
 
 def test_outcome_is_reported_only_for_an_unknown_run() -> None:
     unknown = exporter({"history": [{**ENTRY, "id": UNKNOWN, "result": "Unknown"}]})
-    assert requests.report_outcome(unknown, f"{UNKNOWN}=Sent").run_id
+    assert requests.report_outcome(unknown, f"{UNKNOWN}=Sent", NOW).run_id
     for value, why in ((f"{'d' * 20}=Sent", f"These are unknown: {UNKNOWN}"), ("sent", "write RUN=Sent")):
         with pytest.raises(Refused, match=why):
-            requests.report_outcome(unknown, value)
+            requests.report_outcome(unknown, value, NOW)
     with pytest.raises(Refused, match="No run of this exporter is unknown"):
-        requests.report_outcome(exporter(), f"{UNKNOWN}=Sent")
+        requests.report_outcome(exporter(), f"{UNKNOWN}=Sent", NOW)
 
 
 def test_audience_is_the_newest_count_of_a_run_or_a_test() -> None:

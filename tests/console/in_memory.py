@@ -41,6 +41,8 @@ class InMemory:
         }
         self.version = 0
         self.patches: list[Object] = []
+        self.problem: Failed | None = None
+        """Why no exporter can be read."""
         self.asked: list[tuple[str, str]] = []
         self.questions = 0
         self.asked_permission = asyncio.Event()
@@ -85,6 +87,8 @@ class InMemory:
 
     async def get(self, namespace: str, name: str) -> Object:
         self.asked.append((namespace, name))
+        if self.problem:
+            raise self.problem
         if (namespace, name) != ("dex", "teams-rollout"):
             raise Failed("There is none.", "NotFound")
         return copy.deepcopy(self.object)

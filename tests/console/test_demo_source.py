@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,21 @@ async def test_one_page_causes_one_run_and_its_figures_are_read(running: Running
     assert status.last_test.recipients.accepted == len(PEOPLE)
     assert dict(running.sandbox.recorder.mails()) == dict.fromkeys(PEOPLE, 1)
     assert "Succeeded" in [event.reason for event in await running.demo.events({})]
+
+
+async def test_run_whose_outcome_is_unknown_is_looked_up_later(running: Running) -> None:
+    run_id = await actions.run(running.demo, running.confirmed(), running.clock.now())
+    status = await running.status_with(run_id)
+    (sent,) = status.history or []
+    earlier = running.clock.now() - timedelta(minutes=11)
+    update = {"result": "Unknown", "reason": "DeliveryUnknown", "distribution_id": None, "send_time": earlier}
+    unknown = sent.model_copy(update={**update, "delivery": None})
+    running.demo.write(running.demo.exporter.status.model_copy(update={"history": [unknown]}))
+    await actions.suspend(running.demo, running.confirmed())  # the operator of the demo looks at once after a change
+    seen = -1
+    while (running.demo.exporter.status.history or [])[0].reason != "FoundLater":
+        seen = await running.demo.snapshot.changed(KEY, seen)
+    assert (running.demo.exporter.status.history or [])[0].distribution_id == sent.distribution_id
 
 
 async def test_suspending_before_the_send_stops_it(running: Running) -> None:

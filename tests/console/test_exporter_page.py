@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from qualtrics_exporter.cli.qex.kubectl import Failed
+from qualtrics_exporter.export.run_ids import settlement_id
 from qualtrics_exporter.resource.status import timestamp
 from tests.console.in_memory import PATH, START, InMemory, Reader
 from tests.support.clock import SteeredClock
@@ -93,6 +95,78 @@ async def test_send_without_an_answer_is_shown_as_such(
     shown = await page(reader, RUN)
     assert "Sending the survey to 6 people" in shown
     assert ("Qualtrics has not confirmed it yet" in shown) is doubt
+
+
+async def report(reader: Reader, outcome: str) -> tuple[int, str]:
+    form = (await reader.get(f"{PATH}/resolve/{RUN}"))[1]
+    fields = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', form))
+    return await reader.post(f"{PATH}/resolve/{RUN}", {**fields, "outcome": outcome})
+
+
+async def test_report_can_be_corrected_again_and_again(source: InMemory, clock: SteeredClock, reader: Reader) -> None:
+    """Each value acts once, so the same report later needs a new value."""
+    for reason, outcome, handled in (
+        ("SettledAsSent", "NotSent", []),
+        ("SettledAsNotSent", "Sent", ["Sent"]),
+        ("SettledAsSent", "NotSent", ["Sent", "NotSent"]),
+    ):
+        ended(source, "Succeeded" if reason == "SettledAsSent" else "Failed", reason, "A user reported it.", "True")
+        source.change(handledSettlements=[settlement_id("one", f"{RUN}={value}")[:10] for value in handled])
+        clock.advance(60)
+        assert (await report(reader, outcome))[0] == 303
+    assert source.annotations["settle-run"] == f"{RUN}=NotSent@{timestamp(clock.now())}"
+
+
+@pytest.mark.parametrize(("outcome", "why"), [("distribution", "It begins with EMD_"), ("", "Choose one")])
+async def test_incomplete_report_is_asked_for_again(source: InMemory, reader: Reader, outcome: str, why: str) -> None:
+    ended(source, "Unknown", "DeliveryUnknown", UNKNOWN, "Unknown")
+    status, text = await report(reader, outcome)
+    assert status == 422
+    assert why in text
+    assert 'name="outcome"' in text, "the form is still there"
+    assert source.patches == []
+
+
+@pytest.mark.parametrize(("annotation", "what"), [("run-requested-at", "A run"), ("test-requested-at", "A test")])
+async def test_request_of_somebody_else_is_shown(source: InMemory, reader: Reader, annotation: str, what: str) -> None:
+    source.object["metadata"]["annotations"][f"qualtrics-exporter.dev/{annotation}"] = "theirs"
+    source.change()
+    assert f"{what} is requested. The operator has not begun it." in await page(reader)
+
+
+async def test_warnings_are_listed_once(source: InMemory, reader: Reader) -> None:
+    warnings = ["The query can return the same people. Use `past 7d`.", "The sender is unusual."]
+    conditions = [
+        {
+            "type": "Ready", "status": "True", "reason": "Checked", "lastTransitionTime": NOW,
+            "message": " ".join(["All was checked.", *warnings]),
+        }
+    ]  # fmt: skip
+    source.change(conditions=conditions, warnings=[{"reason": "Unusual", "message": text} for text in warnings])
+    _, text = await reader.get(PATH)
+    assert "Use <code>past 7d</code>." in text
+    shown = await page(reader)
+    assert "All was checked." in shown
+    assert shown.count("The sender is unusual.") == 1
+    assert "ready, with warnings" in shown
+
+
+async def test_failure_before_a_request_says_that_nothing_was_requested(source: InMemory, reader: Reader) -> None:
+    form = (await reader.get(f"{PATH}/run"))[1]
+    fields = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', form))
+    source.problem = Failed("The API server does not answer.")
+    status, text = await reader.post(f"{PATH}/run", fields)
+    assert status == 502
+    assert "The API server does not answer. Nothing was requested." in text
+    assert "data-changes" not in text
+
+
+async def test_page_that_could_not_be_read_follows_its_exporter(source: InMemory, reader: Reader) -> None:
+    source.problem = Failed("The API server does not answer.")
+    status, text = await reader.get(PATH)
+    assert status == 502
+    assert f'data-page="{reader.base}{PATH}"' in text
+    assert "changes?exporter=dex/teams-rollout" in html.unescape(text).replace("%2F", "/")
 
 
 @pytest.mark.parametrize("action", ["test", "suspend", "resume"])

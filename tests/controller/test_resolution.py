@@ -264,6 +264,14 @@ def test_report_of_sent_can_be_corrected_to_not_sent() -> None:
     assert (event.type, event.reason) == ("Warning", "SettledAsNotSent")
 
 
+def test_same_report_acts_again_with_a_time() -> None:
+    status = after_unknown()
+    for value in ("Sent", "NotSent", "Sent@2026-11-23T13:00:00Z"):
+        status = after_report(f"{RUN}={value}", status)
+    assert (newest(status).reason, newest(status).distribution_id) == ("SettledAsSent", None)
+    assert status.last_handled_settlement == f"{RUN}=Sent@2026-11-23T13:00:00Z"
+
+
 def test_correction_to_not_sent_announces_the_next_look_up() -> None:
     """The report of "sent" has ended the look-ups, and they begin again."""
     before = after_report(f"{RUN}=Sent")
@@ -369,7 +377,14 @@ def refused_values() -> Iterator[tuple[str, str]]:
         yield value, "not understood"
     for value in (f"{RUN}=EMD_", f"{RUN}=EMD_1 2", f"{RUN}=BT_1", f"{RUN.upper()}=Sent", f"{RUN}=Sent,NotSent"):
         yield value, "not understood"
-    for value in ("eva@example.com=Sent", f"{RUN}=EMD_{'x' * 5000}", f"{RUN}=EMD_٣"):
+    for value in (
+        f"{RUN}=Sent@",
+        f"{RUN}=Sent@eva",
+        f"{RUN}=Sent@2026-11-23",
+        "eva@example.com=Sent",
+        f"{RUN}=EMD_{'x' * 5000}",
+        f"{RUN}=EMD_٣",
+    ):
         yield value, "not understood"
     yield f"{ANOTHER}=Sent", f"There is no entry of a run {ANOTHER}."
 

@@ -17,7 +17,6 @@ from qualtrics_exporter.cli.qex.kubectl import Failed
 from qualtrics_exporter.cli.qex.requests import Patch, Refused, Request
 from qualtrics_exporter.controller.plan.requests import RUN, TEST, Kind
 from qualtrics_exporter.resource.exporter import Exporter
-from qualtrics_exporter.resource.names import SETTLE_RUN
 from qualtrics_exporter.resource.status import timestamp
 
 ATTEMPTS = 10
@@ -106,10 +105,11 @@ async def resolve(source: Source, confirmed: Confirmed, run_id: str, outcome: st
 
     def change(exporter: Exporter) -> Patch | None:
         requests.check_same(confirmed.uid, exporter)
-        if exporter.annotations.get(SETTLE_RUN) == value:
-            return None  # the same page has reported it before
+        forms = (value, requests.repeated(value, confirmed.time))
+        if any(requests.is_newest_report(exporter, each) for each in forms):
+            return None  # for example, the same page has reported it before
         requests.check_same_outcome(seen, exporter, run_id)
-        return requests.report_outcome(exporter, value).patch
+        return requests.report_outcome(exporter, value, confirmed.time).patch
 
     await _write(source, confirmed.namespace, confirmed.name, change)
 

@@ -30,6 +30,7 @@ from qualtrics_exporter.export.dry_test import dry_test
 from qualtrics_exporter.export.file_journal import FileJournal
 from qualtrics_exporter.export.guards import previous_audience
 from qualtrics_exporter.export.journal import Ended, SuspendedMeanwhile
+from qualtrics_exporter.export.look_up import find
 from qualtrics_exporter.export.run import execute
 from qualtrics_exporter.export.run_context import RunContext
 from qualtrics_exporter.export.run_ids import new_holder
@@ -88,6 +89,8 @@ class DemoOperator:
             await self._test(exporter.spec, token)
         elif check_due(exporter, now) <= now:
             await self._check(exporter.spec)
+        elif entry := next((each for each in resolution.in_doubt(exporter.status) if _look_due(each, now)), None):
+            await self._look_up(entry)
         elif entry := next((each for each in exporter.status.history or [] if _figures_due(each, now)), None):
             await self._read_figures(entry)
         else:
@@ -126,6 +129,19 @@ class DemoOperator:
         )
         self._demo.write(status)
 
+    async def _look_up(self, entry: HistoryEntry) -> None:
+        """Ask Qualtrics again whether it has the distribution."""
+        sent = entry.send_time or entry.completion_time
+        try:
+            found = await find(self._clients.qualtrics, entry.survey_id or "", entry.batch_id or "", sent)
+        except ExportError as error:
+            log.info("run %s could not be looked for: %s", entry.id, error.reason)
+            found = None
+        exporter = self._demo.exporter
+        status = resolution.looked_for(exporter.status, entry, found, exporter.generation, self._clock.now())
+        if status:
+            self._demo.write(status)
+
     async def _read_figures(self, entry: HistoryEntry) -> None:
         try:
             after = delivery_figures.with_figures(entry, await figures_of(self._clients.qualtrics, entry))
@@ -142,6 +158,7 @@ class DemoOperator:
         exporter = self._demo.exporter
         times = [now + LONGEST_WAIT, check_due(exporter, now)]
         times += [at for each in exporter.status.history or [] if (at := delivery_figures.next_read(each, now))]
+        times += [at for each in resolution.in_doubt(exporter.status) if (at := resolution.next_look(each, now))]
         if exporter.status.next_schedule_time and not exporter.suspended:
             times.append(exporter.status.next_schedule_time)
         return max(1.0, (min(times) - now).total_seconds())
@@ -168,6 +185,11 @@ async def operating(
         finally:
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
+
+
+def _look_due(entry: HistoryEntry, now: datetime) -> bool:
+    at = resolution.next_look(entry, now)
+    return at is not None and at <= now
 
 
 def _figures_due(entry: HistoryEntry, now: datetime) -> bool:

@@ -18,7 +18,7 @@ from qualtrics_exporter.controller.status.resolution import is_reported, unknown
 from qualtrics_exporter.nql.findings import Finding
 from qualtrics_exporter.nql.source import Source
 from qualtrics_exporter.resource.exporter import Exporter
-from qualtrics_exporter.resource.status import Condition, HistoryEntry
+from qualtrics_exporter.resource.status import Condition
 
 DONE = {
     "suspended": "The exporter is suspended now. No slot runs until you resume it.",
@@ -74,13 +74,13 @@ def exporter_page(found: Mapping[str, Any], exporter: Exporter, now: datetime, d
         "health": health(exporter),
         "active": active(exporter),
         "slots": next_slots(exporter, now),
-        "in_progress": describe(status.active_run, now) if status.active_run else "",
+        "in_progress": _in_progress(exporter, now),
         "gitops_tool": requests.gitops_tool(found) if found else None,
         "notice": shown,
         "banner": banner(exporter, shown),
         "entries": [(entry, response_rate(entry), is_reported(entry)) for entry in entries],
         "chart": chart(entries),
-        "conditions": [(each, _level(each), _message(each, entries)) for each in status.conditions or []],
+        "conditions": [(each, _level(each), _message(each, exporter)) for each in status.conditions or []],
         "unknown": unknown_entries(status),
         "query": parts,
         "findings": findings,
@@ -109,10 +109,18 @@ def notice(exporter: Exporter, done: str, now: datetime) -> Notice | None:
     return Notice("warning", GONE) if RUN_ID.fullmatch(done) else None
 
 
+def _in_progress(exporter: Exporter, now: datetime) -> str:
+    """What the operator does, or what it is asked to do; empty if there is nothing."""
+    if run := exporter.status.active_run:
+        return f"In progress: {describe(run, now)} …"
+    asked = "A run" if requested(RUN, exporter) else "A test" if requested(TEST, exporter) else ""
+    return f"{asked} is requested. The operator has not begun it." if asked else ""
+
+
 def banner(exporter: Exporter, shown: Notice | None) -> Notice | None:
     """What needs attention, unless the page says it already: in this notice, or by asking for an unknown outcome."""
     found = health(exporter)
-    if found.level not in ("error", "warning") or not found.message:
+    if found.level not in ("error", "warning") or not found.message or found.message == _warnings(exporter):
         return None
     asked = found.message == UNKNOWN_OUTCOME and unknown_entries(exporter.status)
     if asked or (shown and shown.level != "good" and found.message in shown.text):
@@ -120,10 +128,19 @@ def banner(exporter: Exporter, shown: Notice | None) -> Notice | None:
     return Notice(found.level, found.message)
 
 
-def _message(condition: Condition, entries: Sequence[HistoryEntry]) -> str:
-    """The message of a condition. The table of the runs has that of a run."""
-    of_a_run = condition.type == conditions.LAST_RUN_SUCCEEDED and any(e.message == condition.message for e in entries)
-    return "The latest runs below say more." if of_a_run else condition.message
+def _warnings(exporter: Exporter) -> str:
+    """All warnings of the last check. The page lists them one by one."""
+    return " ".join(each.message for each in exporter.status.warnings or [])
+
+
+def _message(condition: Condition, exporter: Exporter) -> str:
+    """The message of a condition, without what the page says elsewhere: the message of a run, and warnings."""
+    entries = exporter.status.entries
+    if condition.type == conditions.LAST_RUN_SUCCEEDED and any(e.message == condition.message for e in entries):
+        return "The latest runs below say more."
+    if condition.type == conditions.READY:
+        return condition.message.removesuffix(_warnings(exporter)).rstrip()
+    return condition.message
 
 
 def _level(condition: Condition) -> Level:

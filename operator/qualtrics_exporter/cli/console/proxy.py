@@ -28,7 +28,7 @@ PATHS = (
 )
 _GUARD = 'read -r _; kill -s TERM -- "-$1"'
 """Ends a process group when the input of this shell ends: so also if this process is killed."""
-LOG_LINE = re.compile(r"[IWEF][0-9]{4} ")
+LOG_LINE = re.compile(r"[IWEF][0-9]{4} |[0-9]{4}/[0-9]{2}/[0-9]{2} |httputil: ")
 """How a line of kubectl's log begins. Other lines are for the user, for example from a plugin that asks for a login."""
 
 

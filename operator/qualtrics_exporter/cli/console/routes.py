@@ -19,7 +19,7 @@ from qualtrics_exporter.cli.qex import requests
 from qualtrics_exporter.cli.qex.kubectl import Failed
 from qualtrics_exporter.cli.qex.requests import Refused
 from qualtrics_exporter.clock import Clock
-from qualtrics_exporter.controller.status.resolution import reportable, unknown_entries
+from qualtrics_exporter.controller.status.resolution import reportable, understood, unknown_entries
 from qualtrics_exporter.pages import serving
 from qualtrics_exporter.pages.rendering import Pages
 from qualtrics_exporter.resource.exporter import Exporter
@@ -120,15 +120,21 @@ class Console:
 
     async def confirm_outcome(self, request: web.Request) -> web.StreamResponse:
         """Ask for the outcome of an unknown run, or of one whose outcome a user reported."""
+        return await self._outcome_page(request)
+
+    async def _outcome_page(self, request: web.Request, problem: str = "") -> web.StreamResponse:
         found = await self._get(request)
         exporter = Exporter.from_object(found)
         run = request.match_info["run"]
         entry = next((each for each in reportable(exporter.status) if each.id == run), None)
         if entry is None:
-            return await self._exporter_page(request, found, problem="The outcome of this run is not in doubt.")
+            problem = "The outcome of this run is not in doubt."
+            return await self._exporter_page(request, found, problem=problem, status=409)
         return self._page(
             request,
             "outcome.html",
+            422 if problem else 200,
+            problem=problem,
             exporter=exporter,
             entry=entry,
             fields={
@@ -139,12 +145,21 @@ class Console:
         )
 
     async def resolve(self, request: web.Request) -> web.StreamResponse:
-        async def report(confirmed: Confirmed) -> str:
+        run = request.match_info["run"]
+        try:
             form = await _form(request)
-            chosen = str(form.get("outcome", ""))
-            outcome = str(form.get("distribution", "")).strip() if chosen == "distribution" else chosen
-            seen = str(form.get("seen", ""))
-            await actions.resolve(self._source, confirmed, request.match_info["run"], outcome, seen)
+        except Refused as refused:
+            found = await self._get(request)
+            return await self._exporter_page(request, found, problem=sentence(str(refused)), status=409)
+        chosen = str(form.get("outcome", ""))
+        by_id = chosen == "distribution"
+        outcome = str(form.get("distribution", "")).strip() if by_id else chosen
+        if understood(f"{run}={outcome}") is None:
+            wrong = "Enter the id of the distribution. It begins with EMD_." if by_id else "Choose one."
+            return await self._outcome_page(request, wrong)
+
+        async def report(confirmed: Confirmed) -> str:
+            await actions.resolve(self._source, confirmed, run, outcome, str(form.get("seen", "")))
             return "reported"
 
         return await self._act(request, report)
@@ -155,7 +170,10 @@ class Console:
     async def _act(self, request: web.Request, action: Action) -> web.StreamResponse:
         """Do what the form asks for, and show the exporter with the outcome. Raises `Failed`."""
         namespace, name = request.match_info["namespace"], request.match_info["name"]
-        found = await self._get(request)
+        try:
+            found = await self._get(request)
+        except Failed as failed:
+            raise Failed(f"{failed} Nothing was requested.", failed.cause) from None
         try:
             done = await action(Confirmed.from_form(namespace, name, await _form(request)))
         except Failed as failed:
@@ -248,17 +266,20 @@ class Console:
 
     def refused(self, request: web.Request, why: str) -> web.StreamResponse:
         """The page for a browser that may not use the console. It has nothing of the cluster."""
-        text = f"{why} Use the address that the terminal shows. It works once."
+        text = f"{why} Press Enter in the terminal of the console: it shows another address, which works once."
         return web.Response(status=403, text=f"{text}\n", headers=serving.HEADERS)
 
     def message(self, request: web.Request, status: int, title: str, text: str) -> web.StreamResponse:
-        return self._page(request, "message.html", status, heading=title, text=text)
+        return self._page(request, "message.html", status, heading=title, text=text, exporter="")
 
     def failed(self, request: web.Request, failed: Failed) -> web.StreamResponse:
         gone = failed.cause == "NotFound"
         heading = "This exporter does not exist" if gone else "The exporter cannot be shown"
         text = "It may have been deleted." if gone else str(failed)
-        return self.message(request, _status(failed), heading, text)
+        # The page of the exporter appears as soon as it can be read. The reply to a form stays: it says what happened.
+        name = request.match_info.get("name") if request.method == "GET" else None
+        exporter = f"{request.match_info['namespace']}/{name}" if name else ""
+        return self._page(request, "message.html", _status(failed), heading=heading, text=text, exporter=exporter)
 
     def _page(self, request: web.Request, template: str, status: int = 200, **values: Any) -> web.Response:
         zone = serving.zone_of(request)

@@ -20,6 +20,7 @@ from qualtrics_exporter.cli.streams import say
 from qualtrics_exporter.controller.plan.requests import SETTLEMENT, requested
 from qualtrics_exporter.pages.times import now
 from qualtrics_exporter.resource.exporter import Exporter
+from qualtrics_exporter.resource.names import SETTLE_RUN
 
 ATTEMPTS = 10
 """How often a conflicting write is tried. The operator may be writing the status at the same time."""
@@ -137,12 +138,13 @@ def resolve_command(*, kubectl: Kubectl, name: str, outcome: str, timeout: float
 
     def change(fresh: Exporter) -> Request:
         requests.check_same_outcome(seen, fresh, run)
-        return requests.report_outcome(fresh, outcome)
+        return requests.report_outcome(fresh, outcome, now())
 
-    _write(kubectl, found, change)
+    written = _write(kubectl, found, change)
+    value = written.patch["metadata"]["annotations"][SETTLE_RUN]
     for _, current in observe(kubectl, exporter, Polling(timeout)):
         settled = current.status.last_settlement
-        if settled and current.status.last_handled_settlement == outcome and not requested(SETTLEMENT, current):
+        if settled and current.status.last_handled_settlement == value and not requested(SETTLEMENT, current):
             click.echo(f"{settled.reason}: {settled.message}")
             sys.exit(1 if settled.reason == "SettlementRefused" else 0)
 
@@ -205,15 +207,18 @@ def _finish(
     kubectl: Kubectl, exporter: Exporter, request: Request, *, no_wait: bool, timeout: float, output: str | None
 ) -> None:
     """Wait for the outcome of a request, report it, and end with its exit code."""
+    status = f"kubectl qex status {exporter.name} -n {exporter.namespace}"
     if no_wait:
-        sentence = f"Requested as run {request.run_id}. `kubectl qex status {exporter.name}` shows its outcome."
+        sentence = f"Requested as run {request.run_id}. `{status}` shows its outcome."
         click.echo(format_data({"id": request.run_id}, output) if output else sentence)
         return
     say(f"Requested as run {request.run_id}.")
     try:
         found, entry = outcome(kubectl, exporter, request.run_id, Polling(timeout))
     except KeyboardInterrupt:
-        note = f"Stopped waiting. The request remains: `kubectl qex status {exporter.name}` shows its outcome."
+        note = f"Stopped waiting. The request remains: `{status}` shows its outcome."
         raise click.ClickException(note) from None
     click.echo(format_data(found, output) if output else report(exporter.name, entry))
+    if entry.result == "Unknown":
+        say(f"To report it: kubectl qex resolve {exporter.name} {entry.id}=Sent -n {exporter.namespace}, or =NotSent.")
     sys.exit(0 if entry.result in GOOD else 1)

@@ -34,6 +34,7 @@ _NEXT_STEPS = {
     "connection to the server localhost:8080 was refused": f"kubectl does not know which cluster to use. {_CONTEXTS}",
     "context was not found": _CONTEXTS,
     "no current context": _CONTEXTS,
+    "cannot locate context": _CONTEXTS,
     "exec: executable": "The program that logs you in failed: log in again, or install the program.",
     "connect to the server": "Check your network connection and VPN.",
     "connection to the server": "Check your network connection and VPN.",

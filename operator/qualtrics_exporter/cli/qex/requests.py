@@ -47,7 +47,7 @@ class Request:
 
 def request_run(exporter: Exporter, now: datetime) -> Request:
     """Request a run. `now` becomes its token. Raises `Refused` while anything else is in progress."""
-    _check_idle(exporter)
+    _check_idle(exporter, now)
     if exporter.spec is None:
         raise Refused(f"the spec is invalid, so nothing can be sent: {exporter.spec_error}")
     if exporter.suspended:
@@ -57,7 +57,7 @@ def request_run(exporter: Exporter, now: datetime) -> Request:
 
 def request_test(exporter: Exporter, now: datetime, *, deliver: bool) -> Request:
     """Request a test. Raises `Refused` while anything else is in progress."""
-    _check_idle(exporter)
+    _check_idle(exporter, now)
     mode = {TEST_MODE: "Deliver" if deliver else "Dry"}
     return _request(TEST, exporter, TEST_REQUESTED_AT, test_token(now, deliver=deliver), mode)
 
@@ -72,14 +72,31 @@ def suspension(exporter: Exporter, *, suspend: bool) -> Patch | None:
     return None if exporter.suspended == suspend else {"spec": {"suspend": suspend}}
 
 
-def report_outcome(exporter: Exporter, value: str) -> Request:
-    """Report the outcome of an unknown run, or correct a report. Raises `Refused` if the operator would refuse it."""
+def report_outcome(exporter: Exporter, value: str, now: datetime) -> Request:
+    """Report the outcome of an unknown run, or correct a report. Raises `Refused` if the operator would refuse it.
+
+    A value acts once. If this one was handled before, it gets the time, so that it acts again.
+    """
     report = parse_report(value)
     if report.run not in [entry.id for entry in reportable(exporter.status)]:
         unknown = [entry.id for entry in unknown_entries(exporter.status)]
         known = f"These are unknown: {', '.join(unknown)}" if unknown else "No run of this exporter is unknown"
         raise Refused(f"no entry of a run {report.run} ended Unknown. {known}")
-    return _request(SETTLEMENT, exporter, SETTLE_RUN, value)
+    annotated = replace(exporter, annotations={**exporter.annotations, SETTLE_RUN: value})
+    return _request(
+        SETTLEMENT, exporter, SETTLE_RUN, value if requested(SETTLEMENT, annotated) else repeated(value, now)
+    )
+
+
+def repeated(value: str, now: datetime) -> str:
+    """The same report, as a new value."""
+    return f"{value}@{timestamp(now)}"
+
+
+def is_newest_report(exporter: Exporter, value: str) -> bool:
+    """Whether this report was handled last, or is the one that the operator handles next."""
+    waits = exporter.annotations.get(SETTLE_RUN) == value and requested(SETTLEMENT, exporter) is not None
+    return waits or exporter.status.last_handled_settlement == value
 
 
 def parse_report(value: str) -> OutcomeReport:
@@ -149,13 +166,11 @@ def gitops_tool(exporter: Mapping[str, Any]) -> str | None:
 def _request(kind: Kind, exporter: Exporter, annotation: str, token: str, more: Mapping[str, str] = {}) -> Request:
     annotations = {annotation: token, **more}
     if not requested(kind, replace(exporter, annotations={**exporter.annotations, **annotations})):
-        raise Refused(
-            "the operator has handled the same request already. It acts only once, so it would do nothing. Look again"
-        )
+        raise Refused("the operator has handled the same request already, so it would do nothing. Look again")
     return Request({"metadata": {"annotations": annotations}}, kind.id_of(exporter.uid, token))
 
 
-def _check_idle(exporter: Exporter) -> None:
+def _check_idle(exporter: Exporter, now: datetime) -> None:
     """Raise `Refused` if a run is in progress or requested: a second one would mail the same people again."""
     if exporter.deleting:
         raise Refused("the exporter is being deleted")
@@ -164,10 +179,10 @@ def _check_idle(exporter: Exporter) -> None:
         raise Refused("no operator has seen this exporter yet, so the request would be lost. Is an operator running?")
     if run := exporter.status.active_run:
         what = {"Test": "a test", "Request": "a requested run"}.get(run.trigger, "the run of a slot")
-        raise Refused(f"{what} is in progress since {timestamp(run.start_time)}. Wait for it: kubectl qex wait")
+        raise Refused(f"{what} is in progress. It began {ago(run.start_time, now)}. Wait until it has ended")
     for kind, what in ((RUN, "a run"), (TEST, "a test")):
         if requested(kind, exporter):
-            raise Refused(f"{what} is requested already, and the operator has not begun it. Wait: kubectl qex wait")
+            raise Refused(f"{what} is requested already, and the operator has not begun it. Wait until it has ended")
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,8 @@ def list_command(*, kubectl: Kubectl, everywhere: bool, selector: str | None, ou
     if exporters:
         click.echo(views.listed(exporters, now(), None, namespaces=everywhere))
     else:
-        click.echo(f"There are no exporters in {_searched(kubectl, everywhere=everywhere)}.", err=True)
+        which = "exporters with these labels" if selector else "exporters"
+        click.echo(f"There are no {which} in {_searched(kubectl, everywhere=everywhere)}.", err=True)
 
 
 def _searched(kubectl: Kubectl, *, everywhere: bool) -> str:

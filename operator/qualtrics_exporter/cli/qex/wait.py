@@ -58,7 +58,8 @@ def observe(kubectl: Kubectl, exporter: Exporter, polling: Polling) -> Iterator[
             said = _say_once(_progress(current, waited), said)
         polling.sleep(POLL_SECONDS)
     length = f"{polling.timeout / 60:.0f} min" if polling.timeout > 120 else f"{polling.timeout:.0f} s"
-    raise Failed(f"not finished after {length}. `kubectl qex status {exporter.name}` shows the current state.")
+    status = f"kubectl qex status {exporter.name} -n {exporter.namespace}"
+    raise Failed(f"not finished after {length}. `{status}` shows the current state.")
 
 
 def _progress(exporter: Exporter, waited: float) -> str:

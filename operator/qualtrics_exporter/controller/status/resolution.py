@@ -19,8 +19,10 @@ MARKS = (timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6))
 GIVEN_UP = timedelta(days=7)
 """How long after the send a look that fails is not retried any more: by then nobody fixes the cause."""
 
-# Strict, because the status shows values that match: an id of a run, and an id of Qualtrics.
-_VALUE = re.compile(r"(?P<run>[a-z2-7]{20})=(?P<outcome>Sent|NotSent|EMD_[A-Za-z0-9]{1,64})")
+# Strict, because the status shows values that match: an id of a run, an id of Qualtrics, and a time. Each value acts
+# once, so the time makes it possible to report the same again.
+_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z"
+_VALUE = re.compile(rf"(?P<run>[a-z2-7]{{20}})=(?P<outcome>Sent|NotSent|EMD_[A-Za-z0-9]{{1,64}})(@{_TIME})?")
 
 
 @dataclass(frozen=True, slots=True)
