@@ -303,8 +303,9 @@ def install_crd(stage: Stage, spec: dict[str, object] | None) -> None:
     (file,) = (ROOT / "crds").glob("*.yaml")
     document = plain_yaml.read(file.read_text())
     if spec:
-        schema = document["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-        schema["properties"]["spec"] = spec
+        version = document["spec"]["versions"][0]
+        version["schema"]["openAPIV3Schema"]["properties"]["spec"] = spec
+        version.pop("selectableFields")  # they must be in the schema
     stage.cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=json.dumps(document))
     probe = "true" if spec else "1"
     manifest = {**stage.manifest("probe"), "spec": {"probe": probe}}
