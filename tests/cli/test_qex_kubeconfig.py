@@ -132,12 +132,6 @@ def test_missing_kubeconfig_ends_in_a_sentence(qex: Qex) -> None:
     assert "the kubeconfig missing.yaml does not exist." in done.stderr
 
 
-def test_dashboard_without_a_current_context_ends_in_a_sentence(qex: Qex) -> None:
-    done = no_context(qex).in_process("dashboard", "--no-browser", code=1)
-    assert "the kubeconfig has no current context." in done.stderr
-    assert "choose one with --context" in done.stderr
-
-
 def test_report_that_is_not_one_is_refused_without_a_cluster(qex: Qex) -> None:
     done = nothing_listens(qex).in_process("resolve", "teams-rollout", "sent", code=2)
     assert "write RUN=Sent, RUN=NotSent or RUN=EMD_" in done.stderr

@@ -137,7 +137,7 @@ def test_kubeconfig_without_a_current_context_ends_with_a_sentence(stage: Stage,
     content["current-context"] = ""
     path = tmp_path / "kubeconfig"
     path.write_text(json.dumps(content))
-    assert "current-context must exist" in fails(Qex(path, tmp_path, stage.namespace))
+    assert "the kubeconfig has no current context" in fails(Qex(path, tmp_path, stage.namespace))
 
 
 def test_port_that_is_not_free_ends_with_a_sentence(stage: Stage, tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ class Ending:
             if "Its schedule is unknown" in entry["message"]:
                 newest = datetime.fromisoformat(entry["completionTime"])
             had_its_run = started or entry["reason"] == "SlotAlreadyRan"
-            covered.append((oldest, newest, -1.0 if had_its_run else seen.time))
+            covered.append((oldest, newest, -1.0 if had_its_run else seen.decided))
         for promise in record.promises:
             end = min(promise.end, until)
             for slot in slots_between(promise.schedule, true_time(promise.begin + 2), true_time(end)):

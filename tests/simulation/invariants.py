@@ -222,6 +222,11 @@ class Invariants:
                 self.violate("a new exporter is noticed late", record.name, f"after {now - record.created:.0f} s")
         for entry in (*after.get("history", []), *filter(None, (after.get("lastTest"),))):
             self._entry(record, entry, now)
+        if (decided := after.get("lastScheduleTime")) != before.get("lastScheduleTime"):
+            # The entry of this slot can equal one from when the clock was ahead by whole hours. It counts from now.
+            for entry in after.get("history", []):
+                if entry.get("scheduledTime") == decided:
+                    record.entries[entry["id"]].decided = now
         for promise in record.promises:
             if promise.noticed is None and promise.end <= now:
                 promise.noticed = now
@@ -252,7 +257,7 @@ class Invariants:
     def _entry(self, record: Record, entry: dict[str, Any], now: float) -> None:
         seen = record.entries.get(entry["id"])
         if seen is None:
-            record.entries[entry["id"]] = Seen(entry, now)
+            record.entries[entry["id"]] = Seen(entry, now, now)
             self._counts[f"{entry['trigger']} {entry['result']}"] += 1
             self._check_entry(record, entry, now)
             return
@@ -262,7 +267,7 @@ class Invariants:
                     "two entries for one run", record.name,
                     f"run {entry['id']}: {summary(seen.entry)}, and {summary(entry)}",
                 )  # fmt: skip
-            record.entries[entry["id"]] = Seen(entry, now)
+            record.entries[entry["id"]] = Seen(entry, now, now)
         elif seen.entry["result"] != entry["result"]:
             if seen.entry["result"] != "Unknown" and not seen.entry["reason"].startswith("SettledAs"):
                 self.violate("two entries for one run", record.name, f"{summary(seen.entry)}, and {summary(entry)}")

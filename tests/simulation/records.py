@@ -47,6 +47,8 @@ class Seen:
 
     entry: dict[str, Any]
     time: float
+    decided: float
+    """When its slot was last decided. That can be later, with an entry that does not differ."""
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 from qualtrics_exporter.cli.console.rows import row_of
@@ -82,10 +81,10 @@ class Demo:
         try:
             await asyncio.wait({waiting, sleeping}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (waiting, sleeping):
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+            waiting.cancel()
+            sleeping.cancel()
+            # Not awaited one by one: a cancellation of this task at that moment would be taken for theirs.
+            await asyncio.wait({waiting, sleeping})
         self._requested.clear()
 
     def _store(self, found: Mapping[str, Any]) -> None:
