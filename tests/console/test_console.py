@@ -193,6 +193,8 @@ def test_exporter_that_is_deleted_while_its_page_is_open(stage: Stage, seen: Vis
     stage.existing("teams-rollout").delete()
     expect(seen.page.get_by_text("This exporter does not exist")).to_be_visible()
     expect(seen.page.get_by_role("button")).to_have_count(0)
+    examples.create(stage, "teams-rollout", examples.status(now()))
+    expect(seen.page.get_by_role("button", name="Test: count the people")).to_be_visible()
     seen.errors.clear()  # the browser reports status 404
 
 

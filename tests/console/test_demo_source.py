@@ -1,5 +1,6 @@
 """The source of the demo and its operator, without a browser: one token is one run, and suspending stops a send."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -136,3 +137,23 @@ async def test_other_names_do_not_exist(running: Running) -> None:
     with pytest.raises(Failed) as failed:
         await running.demo.get("dex", "other")
     assert failed.value.cause == "NotFound"
+
+
+@pytest.mark.parametrize("steps", range(6))
+async def test_operator_stops_at_any_moment_after_a_request(steps: int) -> None:
+    """A signal can come while a request ends the wait of the operator. It must not be lost."""
+    demo = Demo(exporter_manifest(Account.default()), SystemClock(), outbox="")
+
+    async def operate() -> None:
+        while True:
+            await demo.requested(HANG_SECONDS)
+
+    working = asyncio.create_task(operate())
+    await asyncio.sleep(0)
+    await actions.suspend(demo, Confirmed.of(demo.exporter, SystemClock().now()))
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    working.cancel()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert working.cancelled()
