@@ -137,10 +137,8 @@ class Console:
             problem=problem,
             exporter=exporter,
             entry=entry,
-            fields={
-                **Confirmed.of(exporter, self._clock.now()).fields,
-                "seen": requests.known_outcome(exporter, run),
-            },
+            fields=Confirmed.of(exporter, self._clock.now()).fields,
+            seen={"seen": requests.known_outcome(exporter, run)},
             refusal=await self._refusal(exporter.namespace, "resolve"),
         )
 
@@ -151,12 +149,9 @@ class Console:
         except Refused as refused:
             found = await self._get(request)
             return await self._exporter_page(request, found, problem=sentence(str(refused)), status=409)
-        chosen = str(form.get("outcome", ""))
-        by_id = chosen == "distribution"
-        outcome = str(form.get("distribution", "")).strip() if by_id else chosen
+        outcome, missing = _chosen_outcome(form)
         if understood(f"{run}={outcome}") is None:
-            wrong = "Enter the id of the distribution. It begins with EMD_." if by_id else "Choose one."
-            return await self._outcome_page(request, wrong)
+            return await self._outcome_page(request, missing)
 
         async def report(confirmed: Confirmed) -> str:
             await actions.resolve(self._source, confirmed, run, outcome, str(form.get("seen", "")))
@@ -293,6 +288,14 @@ async def _form(request: web.Request) -> Mapping[str, object]:
         return await request.post()
     except (ValueError, LookupError):
         raise Refused("the form is incomplete. Open the page again") from None
+
+
+def _chosen_outcome(form: Mapping[str, object]) -> tuple[str, str]:
+    """The outcome that the reader reports, and what to ask for if it is not one."""
+    chosen = str(form.get("outcome", ""))
+    if chosen == "distribution":
+        return str(form.get("distribution", "")).strip(), "Enter the id of the distribution. It begins with EMD_."
+    return chosen, "Choose one."
 
 
 def _status(failed: Failed) -> int:
