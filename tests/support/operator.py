@@ -172,9 +172,17 @@ class Operator:
         """Return all its output by name: its logs, its metrics, and the files below its home."""
         files = (path for path in self.folder.rglob("*") if path.is_file())
         left = {f"{self.folder.name}/{path.name}": path.read_bytes().decode(errors="replace") for path in files}
-        if self.alive:
-            left[f"{self.folder.name}'s metrics"] = self.metrics()
+        left[f"{self.folder.name}'s metrics"] = eventually(self._last_metrics, "it serves its metrics, or has ended")
         return left
+
+    def _last_metrics(self) -> str:
+        """Its metrics page; a blank if it has ended, and nothing while it ends."""
+        if not self.alive:
+            return " "
+        try:
+            return self.metrics()
+        except OSError:
+            return ""
 
     def peak_memory(self) -> int:
         """Return the peak of the memory of the process, in bytes."""
