@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -24,6 +25,14 @@ from tests.support.clock import SteeredClock
 
 START = datetime(2026, 11, 30, 12, tzinfo=UTC)
 PATH = "exporters/dex/teams-rollout"
+
+
+_HIDDEN = re.compile(r'<input type="hidden" name="(\w+)" value="([^"]*)">')
+
+
+def hidden_fields(page: str) -> dict[str, str]:
+    """The hidden fields of the forms of a page."""
+    return dict(_HIDDEN.findall(page))
 
 
 class InMemory:

@@ -9,7 +9,7 @@ import pytest
 from qualtrics_exporter.cli.qex.kubectl import Failed
 from qualtrics_exporter.export.run_ids import settlement_id
 from qualtrics_exporter.resource.status import timestamp
-from tests.console.in_memory import PATH, START, InMemory, Reader
+from tests.console.in_memory import PATH, START, InMemory, Reader, hidden_fields
 from tests.support.clock import SteeredClock
 
 RUN = "a" * 20
@@ -62,7 +62,7 @@ async def test_report_of_a_user_can_be_corrected(source: InMemory, reader: Reade
     assert "Correct this report" in await page(reader)
     status, form = await reader.get(f"{PATH}/resolve/{RUN}")
     assert status == 200
-    fields = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', form))
+    fields = hidden_fields(form)
     assert (await reader.post(f"{PATH}/resolve/{RUN}", {**fields, "outcome": "NotSent"}))[0] == 303
     assert source.annotations["settle-run"] == f"{RUN}=NotSent"
 
@@ -70,7 +70,7 @@ async def test_report_of_a_user_can_be_corrected(source: InMemory, reader: Reade
 async def test_report_from_an_old_page_does_not_replace_a_newer_report(source: InMemory, reader: Reader) -> None:
     ended(source, "Unknown", "DeliveryUnknown", UNKNOWN, "Unknown")
     form = (await reader.get(f"{PATH}/resolve/{RUN}"))[1]
-    fields = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', form))
+    fields = hidden_fields(form)
     ended(source, "Succeeded", "SettledAsSent", "A user reported that the survey was sent.", "True")
     status, text = await reader.post(f"{PATH}/resolve/{RUN}", {**fields, "outcome": "NotSent"})
     assert status == 409
@@ -99,7 +99,7 @@ async def test_send_without_an_answer_is_shown_as_such(
 
 async def report(reader: Reader, outcome: str) -> tuple[int, str]:
     form = (await reader.get(f"{PATH}/resolve/{RUN}"))[1]
-    fields = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', form))
+    fields = hidden_fields(form)
     return await reader.post(f"{PATH}/resolve/{RUN}", {**fields, "outcome": outcome})
 
 
@@ -153,7 +153,7 @@ async def test_warnings_are_listed_once(source: InMemory, reader: Reader) -> Non
 
 async def test_failure_before_a_request_says_that_nothing_was_requested(source: InMemory, reader: Reader) -> None:
     form = (await reader.get(f"{PATH}/run"))[1]
-    fields = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', form))
+    fields = hidden_fields(form)
     source.problem = Failed("The API server does not answer.")
     status, text = await reader.post(f"{PATH}/run", fields)
     assert status == 502

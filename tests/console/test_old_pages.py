@@ -1,6 +1,5 @@
 """A page that was open while something else happened: it never sends twice, to other people, or without a word."""
 
-import re
 from datetime import timedelta
 
 import pytest
@@ -8,10 +7,9 @@ import pytest
 from qualtrics_exporter.controller.plan.requests import wants_delivery
 from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.names import TEST_MODE
-from tests.console.in_memory import PATH, START, InMemory, Reader
+from tests.console.in_memory import PATH, START, InMemory, Reader, hidden_fields
 from tests.support.clock import SteeredClock
 
-FIELD = re.compile(r'<input type="hidden" name="(\w+)" value="([^"]*)">')
 RUN_ID = "a" * 20
 
 
@@ -19,7 +17,7 @@ async def opened(reader: Reader, path: str = PATH) -> dict[str, str]:
     """The hidden fields of the forms of a page."""
     status, page = await reader.get(path)
     assert status == 200, page
-    return dict(FIELD.findall(page))
+    return hidden_fields(page)
 
 
 ENDED = {"a requested run": "Request", "the run of a slot": "Schedule", "a test": "Test"}

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import Any
 
-from qualtrics_exporter.sandbox.faults import Fault
+from qualtrics_exporter.sandbox.faults import Fault, matches_any
 
 SEND = "qualtrics.create_distribution"
 
@@ -203,7 +202,7 @@ def from_fields(form: Mapping[str, str], operations: list[str]) -> tuple[dict[st
         except ValueError:
             wrong[each.name] = f"“{text}” is not possible here. {each.hint}"
     operation = fields.get("operation", "")
-    if not any(fnmatchcase(known, operation) for known in operations):
+    if not matches_any(operation, operations):
         wrong["operation"] = f"No operation matches “{operation}”." if operation else "Choose an operation."
     if not set(fields) - {"operation", "times", "after", "apply_effect"} and not wrong:
         wrong["operation"] = "This fault does nothing: choose also a status, a delay, or another effect."

@@ -5,6 +5,7 @@ the connection before the effect, and `drop="after"` closes it after the effect:
 A fault with a `status` replaces the effect, unless `apply_effect` is set.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Literal
@@ -80,6 +81,11 @@ class Fault:
         return True
 
 
+def matches_any(operation: str, known: Iterable[str]) -> bool:
+    """Whether one of these operations has this name, which may contain wildcards."""
+    return any(fnmatchcase(each, operation) for each in known)
+
+
 @dataclass(eq=False)
 class _HeldRequest:
     operation: str
@@ -102,7 +108,7 @@ class Faults:
 
         Raises ValueError if no operation has this name: a fault that hits nothing would look like a service without it.
         """
-        if self.operations and not any(fnmatchcase(known, operation) for known in self.operations):
+        if self.operations and not matches_any(operation, self.operations):
             raise ValueError(
                 f"no operation matches {operation!r}. All operations: {', '.join(sorted(self.operations))}"
             )

@@ -17,6 +17,7 @@ from qualtrics_exporter.cli.console.demo import Demo
 from qualtrics_exporter.cli.manifests import Secrets
 from qualtrics_exporter.clock import Clock
 from qualtrics_exporter.controller.actions.delivery import figures_of, given_up_because
+from qualtrics_exporter.controller.actions.look_up import distribution_of
 from qualtrics_exporter.controller.election.leadership import Leadership
 from qualtrics_exporter.controller.plan import requests
 from qualtrics_exporter.controller.plan.context import Context
@@ -30,7 +31,6 @@ from qualtrics_exporter.export.dry_test import dry_test
 from qualtrics_exporter.export.file_journal import FileJournal
 from qualtrics_exporter.export.guards import previous_audience
 from qualtrics_exporter.export.journal import Ended, SuspendedMeanwhile
-from qualtrics_exporter.export.look_up import find
 from qualtrics_exporter.export.run import execute
 from qualtrics_exporter.export.run_context import RunContext
 from qualtrics_exporter.export.run_ids import new_holder
@@ -131,9 +131,8 @@ class DemoOperator:
 
     async def _look_up(self, entry: HistoryEntry) -> None:
         """Ask Qualtrics again whether it has the distribution."""
-        sent = entry.send_time or entry.completion_time
         try:
-            found = await find(self._clients.qualtrics, entry.survey_id or "", entry.batch_id or "", sent)
+            found = await distribution_of(self._clients.qualtrics, entry)
         except ExportError as error:
             log.info("run %s could not be looked for: %s", entry.id, error.reason)
             found = None

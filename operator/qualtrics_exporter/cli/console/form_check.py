@@ -179,7 +179,7 @@ def _sentence(finding: ManifestFinding, field: Field | None) -> str:
 
 
 def _about_an_address(form: Form, field: Field | None) -> str:
-    """What to enter in place of the address of a page of Qualtrics. Empty if the field is no id, or has no address."""
+    """What to enter instead of the address of a page of Qualtrics. Empty unless an id field has such an address."""
     text = form.text(field.name) if field and field.prefix else ""
     if field is None or not _ADDRESS.match(text):
         return ""

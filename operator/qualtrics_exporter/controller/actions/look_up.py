@@ -11,6 +11,12 @@ from qualtrics_exporter.resource.exporter import Exporter
 from qualtrics_exporter.resource.status import HistoryEntry, Status
 
 
+async def distribution_of(qualtrics: QualtricsClient, entry: HistoryEntry) -> str | None:
+    """The id of the distribution; None if Qualtrics does not show it: its list may lag. Raises `ExportError`."""
+    sent = entry.send_time or entry.completion_time
+    return await find(qualtrics, entry.survey_id or "", entry.batch_id or "", sent)
+
+
 class OutcomeLookUps(Asker[str | None]):
     """Looks for the distributions of runs that ended as Unknown, or were reported as not sent."""
 
@@ -19,9 +25,7 @@ class OutcomeLookUps(Asker[str | None]):
     failure = "run %s of %s could not be looked for: %s"
 
     async def _ask(self, qualtrics: QualtricsClient, entry: HistoryEntry) -> str | None:
-        """The id of the distribution; None if Qualtrics does not show it, because its list may lag."""
-        sent = entry.send_time or entry.completion_time
-        return await find(qualtrics, entry.survey_id or "", entry.batch_id or "", sent)
+        return await distribution_of(qualtrics, entry)
 
     def _changed(
         self, fresh: Exporter, entry: HistoryEntry, answer: str | ExportError | None, now: datetime
